@@ -1,0 +1,101 @@
+/* The emulated Xen host: owns everything, knows both halves.
+ *
+ * Events run in the order (time, priority, sequence). C runs links, TCP, wrappers and
+ * timers by itself and stops at the first instant at which Python has work. Under the
+ * virtual clock time jumps to the next event; under the real clock overdue events run in
+ * due order with machine time = due time, so host lag never looks like a dead kernel.
+ * Not reentrant; many machines live in one process.
+ */
+#ifndef XE_MACHINE_H
+#define XE_MACHINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/time.h"
+#include "base/work.h"
+#include "net/link.h"
+#include "net/socket.h"
+#include "net/ssw.h"
+#include "xen/host.h"
+
+struct xe_machine;
+
+struct xe_machine_config {
+	uint64_t frames;         /* 4 KiB frames of machine memory */
+	uint64_t seed;
+	bool real;               /* the real clock */
+	uint32_t trace_records;  /* power of two */
+};
+
+enum xe_trace_kind {
+	XE_TRACE_PACKET_IN = 1,  /* node; a = flags << 32 | payload, b = seq << 32 | ack */
+	XE_TRACE_PACKET_OUT,
+	XE_TRACE_HYPERCALL,      /* domain; a = number, b = first argument, c = result */
+	XE_TRACE_WORK,           /* node; a = kind << 32 | arg, b, c as in xe_work */
+	XE_TRACE_FENCE,
+	XE_TRACE_PANIC,
+	XE_TRACE_PATH,           /* domain; a = address */
+	XE_TRACE_DROP,           /* node; a = enum xe_drop_reason */
+	XE_TRACE_FAKE,           /* SSW's own packet; node, a, b as for packets */
+};
+
+enum xe_drop_reason {
+	XE_DROP_LINK = 1, XE_DROP_NO_ROUTE, XE_DROP_SPOOFED, XE_DROP_SSW_IN, XE_DROP_SSW_OUT,
+	XE_DROP_PAUSED, XE_DROP_POOL,
+};
+
+struct xe_trace_record {
+	uint64_t index;
+	xe_ns time;
+	uint32_t kind, node;
+	uint64_t a, b, c;
+};
+
+struct xe_machine_counters {
+	uint64_t events, packets, drops[8], trace_hash;
+};
+
+int xe_machine_create(struct xe_machine **out, const struct xe_machine_config *cfg);
+void xe_machine_destroy(struct xe_machine *m);
+struct xe_host *xe_machine_host(struct xe_machine *m);
+xe_ns xe_machine_now(const struct xe_machine *m);
+const struct xe_machine_counters *xe_machine_counters(const struct xe_machine *m);
+const struct xe_trace_record *xe_machine_trace(const struct xe_machine *m, uint64_t since,
+					       uint64_t *first, uint64_t *count, uint32_t *mask);
+
+/* Runs up to `until`, at most max_events events (0: no limit), and fills the work of one
+ * instant: its number, 0 when `until` is reached, -EINTR, -EBUSY if entered twice. */
+int xe_machine_run(struct xe_machine *m, xe_ns until, uint64_t max_events, struct xe_work *work,
+		   int cap);
+
+/* Domains. */
+int xe_machine_attach_stack(struct xe_machine *m, uint32_t domid, const struct xe_tcp_config *cfg);
+int xe_machine_destroy_domain(struct xe_machine *m, uint32_t domid);
+int xe_machine_pause(struct xe_machine *m, uint32_t domid, bool pause);
+int xe_machine_panic(struct xe_machine *m, uint32_t domid);
+int64_t xe_machine_hypercall(struct xe_machine *m, uint32_t domid, uint32_t nr,
+			     const uint64_t arg[5]);
+int xe_machine_fence(struct xe_machine *m, uint32_t primary);
+int xe_machine_path_set(struct xe_machine *m, uint32_t ip, uint32_t domid);
+/* The wrapper that protects a domain's service address, NULL: none. */
+struct xe_ssw *xe_machine_wrapper(struct xe_machine *m, uint32_t domid);
+int xe_machine_nsw_attach(struct xe_machine *m, uint32_t domid, uint64_t gva, uint32_t extents);
+
+/* Hosts and sockets. */
+int xe_machine_add_host(struct xe_machine *m, uint32_t ip, const struct xe_link_config *link,
+			uint64_t seed, const struct xe_tcp_config *cfg, uint32_t *node);
+/* The socket layer of a node, NULL: no such node or it has no stack. */
+struct xe_sockets *xe_machine_sockets(struct xe_machine *m, uint32_t node);
+/* After a socket call: send what it produced. */
+void xe_machine_flush(struct xe_machine *m, uint32_t node);
+int xe_machine_arm_timer(struct xe_machine *m, uint32_t node, uint32_t token, xe_ns at);
+int xe_machine_ready(struct xe_machine *m, uint32_t node, int *sock, unsigned *mask);
+
+/* The real clock only; -EINVAL otherwise. */
+int xe_machine_forward(struct xe_machine *m, uint32_t gateway, uint32_t host_addr,
+		       uint16_t host_port, uint32_t guest_addr, uint16_t guest_port);
+int xe_machine_watch(struct xe_machine *m, int fd, int readable, int writable);
+
+#endif

@@ -1,0 +1,99 @@
+/* Inside the machine: nodes, events, packets. */
+#ifndef XE_MACHINE_INTERNAL_H
+#define XE_MACHINE_INTERNAL_H
+
+#include "host/driver.h"
+#include "host/memory.h"
+#include "machine.h"
+
+enum {
+	XE_NODES = XE_MAX_DOMAINS + XE_MAX_HOSTS,
+	XE_EVENTS = 1 << 17,
+	XE_PACKETS = 1 << 15,
+	XE_PACKET_BYTES = 1536,
+	XE_RX_RING = 256,
+	XE_PAIRS = 8,
+	XE_WORK = 1024,
+	XE_FDS = 64,
+};
+
+enum xe_event_kind { XE_EV_ARRIVE, XE_EV_DELIVER, XE_EV_TCP, XE_EV_TIMER, XE_EV_TICK, XE_EV_CHECK, XE_EV_SSW };
+enum xe_priority { XE_PRI_NORMAL, XE_PRI_TICK, XE_PRI_CHECK };
+
+struct xe_event {
+	xe_ns time;
+	uint64_t order;          /* priority << 56 | sequence */
+	uint32_t kind, node, arg, packet;
+};
+
+struct xe_buffer {
+	uint16_t len;
+	uint8_t data[XE_PACKET_BYTES - 2];
+};
+
+struct xe_node {
+	bool used, has_stack, dirty, posted, running, panicked;
+	uint32_t id;             /* domain id or XE_NODE_HOST | index */
+	uint32_t generation;
+	struct xe_sockets sockets;
+	struct xe_link up, down; /* of a host: to the LAN, from it */
+	xe_ns timer_at;          /* armed TCP event */
+	uint32_t rx[XE_RX_RING]; /* packets for a domain that does not run */
+	uint32_t rx_head, rx_count;
+};
+
+struct xe_guard {                /* a protected address */
+	bool used;
+	uint32_t ip, ports_version;
+	struct xe_ssw *ssw;
+	xe_ns armed_at;
+};
+
+struct xe_machine {
+	struct xe_machine_config cfg;
+	struct xe_memory memory;
+	struct xe_host *host;
+	xe_ns now;
+	bool running;
+	struct xe_event *heap;
+	uint32_t heap_count;
+	uint64_t sequence;
+	struct xe_buffer *buffer;
+	uint32_t *free_buffer;
+	uint32_t free_buffers;
+	struct xe_node node[XE_NODES];
+	struct xe_guard guard[XE_PAIRS];
+	uint32_t dirty[XE_NODES];
+	uint32_t dirty_count;
+	struct xe_work work[XE_WORK];
+	uint32_t work_count;
+	struct xe_driver *driver;
+	uint32_t gateway;        /* node of the relay, with a driver */
+	struct xe_trace_record *trace;
+	uint64_t traced;
+	struct xe_machine_counters count;
+};
+
+#define XE_NO_PACKET 0xffffffffu
+
+struct xe_node *xe_node_of(struct xe_machine *m, uint32_t id);
+void xe_machine_mark(struct xe_machine *m, struct xe_node *n);
+void xe_machine_trace_add(struct xe_machine *m, uint32_t kind, uint32_t node, uint64_t a,
+			  uint64_t b, uint64_t c);
+void xe_machine_drop(struct xe_machine *m, uint32_t node, enum xe_drop_reason why);
+void xe_machine_post(struct xe_machine *m, const struct xe_work *w);
+int xe_event_push(struct xe_machine *m, const struct xe_event *e, enum xe_priority priority);
+bool xe_event_pop(struct xe_machine *m, struct xe_event *e);
+uint32_t xe_buffer_take(struct xe_machine *m, const uint8_t *data, size_t len);
+void xe_buffer_give(struct xe_machine *m, uint32_t i);
+
+/* network.c */
+void xe_network_arrive(struct xe_machine *m, uint32_t packet);
+void xe_network_deliver(struct xe_machine *m, struct xe_node *n, uint32_t packet);
+/* Sends what stacks and wrappers have to send, until nothing is left at this instant. */
+void xe_network_settle(struct xe_machine *m);
+void xe_network_resume(struct xe_machine *m, struct xe_node *n);
+void xe_network_purge(struct xe_machine *m, struct xe_node *n);
+void xe_network_wrapper_events(struct xe_machine *m);
+
+#endif

@@ -1,0 +1,185 @@
+/* The log buffer: what outlives a domain. This header is the format.
+ *
+ * Memory of the primary, in 2 MiB extents that need not be contiguous; everything is
+ * named by offsets and indices, no pointers, since it is remapped at another address.
+ *
+ *   header | buckets | slots | record links | block links | record blocks | payload blocks
+ *
+ * The geometry is a function of the number of extents alone, so a reader believes
+ * nothing that it finds there. A slot holds one connection. Each word has one writer:
+ * the south-side wrapper (SSW, in the VMM) or the north-side wrapper (NSW, in the guest
+ * kernel); the two write other cache lines and other arenas. There is no lock, and
+ * either may die at any instruction: what makes data visible is stored last, with release.
+ *
+ * Stream offsets are 64 bits, 0 = first payload byte; SYN and FIN are never counted.
+ */
+#ifndef XE_NET_LOG_H
+#define XE_NET_LOG_H
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/limits.h"
+
+enum {
+	XE_LOG_MAGIC = 0x5a4c4f47, /* "ZLOG" */
+	XE_LOG_VERSION = 1,
+	XE_LOG_BLOCK = 16384,      /* bytes of a payload block */
+	XE_LOG_RECORD_BLOCK = 1024,
+	XE_LOG_NONE = 0xffffffff,
+};
+
+enum xe_log_state {
+	XE_LOG_FREE,
+	XE_LOG_SYN_RCVD,    /* our SYN/ACK went out */
+	XE_LOG_ESTABLISHED,
+	XE_LOG_UNPROTECTED, /* goes on, but a fault ends it */
+};
+
+enum {                      /* xe_log_slot.options: what both ends agreed on */
+	XE_LOG_OPT_WSCALE = 1,
+	XE_LOG_OPT_TS = 2,
+};
+
+enum {                      /* xe_log_slot.fins */
+	XE_LOG_PEER_FIN = 1,
+	XE_LOG_OWN_FIN = 2,
+	XE_LOG_OWN_FIN_ACKED = 4,
+};
+
+enum {                      /* xe_log_slot.nsw_flags */
+	XE_LOG_ACCEPTED = 1,
+	XE_LOG_CLOSED = 2,  /* the service asked for FIN at nsw_close_at */
+	XE_LOG_ABORTED = 4, /* the service's close may answer RST */
+	XE_LOG_UNRECORDED = 8, /* no room for read records: sizes are not replayed */
+};
+
+struct xe_log_header {
+	uint32_t magic, version;
+	uint32_t extents;
+	_Atomic uint32_t generation; /* failovers so far */
+};
+
+struct xe_log_slot {
+	/* --- written by SSW --- */
+	alignas(64) _Atomic uint32_t state;
+	uint32_t incarnation;      /* of this slot: tells reuse */
+	uint32_t local_addr, peer_addr;
+	uint16_t local_port, peer_port;
+	uint32_t hash_next;        /* chain of the bucket */
+	uint32_t peer_isn, own_isn;
+	uint16_t mss, syn_window;
+	uint8_t peer_wscale, own_wscale, options, fins;
+	uint32_t peer_tsval, own_tsval;
+	uint32_t first_block;
+	uint32_t replay_generation; /* the two lines below hold for this generation */
+
+	alignas(64) _Atomic uint64_t rcv_logged; /* contiguous bytes received */
+	_Atomic uint64_t ack_sent;
+	_Atomic uint64_t sent_max;
+	_Atomic uint64_t peer_acked;
+	uint64_t peer_fin_at, own_fin_at;
+	uint32_t peer_window;
+	uint32_t reserved0;
+	_Atomic uint64_t replay_line; /* reads below it are served from the log */
+
+	alignas(64) uint64_t drop_line; /* output below it is dropped: the client has it */
+	uint64_t reserved1[7];
+
+	/* --- written by NSW --- */
+	alignas(64) _Atomic uint32_t nsw_flags;
+	uint32_t nsw_incarnation;  /* the incarnation that this half speaks of */
+	uint32_t nsw_generation;
+	uint32_t first_record;     /* record block */
+	uint64_t nsw_close_at;
+	_Atomic uint64_t out_written;
+	_Atomic uint64_t records;
+	uint64_t session;
+	uint64_t reserved2[2];
+};
+
+_Static_assert(sizeof(struct xe_log_slot) == 256, "log format");
+
+enum xe_log_record_kind { XE_RECORD_READ = 1, XE_RECORD_EOF, XE_RECORD_ERROR };
+
+struct xe_log_record {
+	uint32_t size;             /* bytes read, or the errno */
+	uint32_t kind;
+	uint64_t sequence;         /* order within the session */
+	uint64_t out_written;      /* bytes written by then */
+};
+
+enum { XE_RECORDS_PER_BLOCK = XE_LOG_RECORD_BLOCK / sizeof(struct xe_log_record) };
+
+/* A view of the mapped log. */
+struct xe_log {
+	uint8_t **extent;
+	uint32_t extents, slots, record_blocks, blocks;
+	uint64_t buckets_at, slots_at, record_links_at, block_links_at, records_at, blocks_at;
+};
+
+/* The view of `n` mapped extents; 0, -EINVAL (none or too many), -ENOMEM. */
+int xe_log_open(struct xe_log *log, uint8_t *const *extent, uint32_t n);
+void xe_log_close(struct xe_log *log);
+/* Writes an empty log. */
+void xe_log_format(struct xe_log *log);
+bool xe_log_valid(const struct xe_log *log);
+
+static inline void *xe_log_at(const struct xe_log *log, uint64_t at)
+{
+	return log->extent[at / XE_EXTENT_SIZE] + at % XE_EXTENT_SIZE;
+}
+static inline struct xe_log_header *xe_log_head(const struct xe_log *log)
+{
+	return xe_log_at(log, 0);
+}
+static inline struct xe_log_slot *xe_log_slot(const struct xe_log *log, uint32_t i)
+{
+	return xe_log_at(log, log->slots_at + (uint64_t)i * sizeof(struct xe_log_slot));
+}
+static inline uint8_t *xe_log_block(const struct xe_log *log, uint32_t i)
+{
+	return xe_log_at(log, log->blocks_at + (uint64_t)i * XE_LOG_BLOCK);
+}
+static inline uint32_t *xe_log_block_link(const struct xe_log *log, uint32_t i)
+{
+	return xe_log_at(log, log->block_links_at + (uint64_t)i * 4);
+}
+static inline struct xe_log_record *xe_log_records(const struct xe_log *log, uint32_t i)
+{
+	return xe_log_at(log, log->records_at + (uint64_t)i * XE_LOG_RECORD_BLOCK);
+}
+static inline uint32_t *xe_log_record_link(const struct xe_log *log, uint32_t i)
+{
+	return xe_log_at(log, log->record_links_at + (uint64_t)i * 4);
+}
+static inline _Atomic uint32_t *xe_log_bucket(const struct xe_log *log, uint32_t i)
+{
+	return xe_log_at(log, log->buckets_at + (uint64_t)i * 4);
+}
+
+uint32_t xe_log_hash(uint32_t local_addr, uint16_t local_port, uint32_t peer_addr,
+		     uint16_t peer_port);
+/* The slot of a 4-tuple, or XE_LOG_NONE; follows chains of a log it does not trust. */
+uint32_t xe_log_find(const struct xe_log *log, uint32_t local_addr, uint16_t local_port,
+		     uint32_t peer_addr, uint16_t peer_port);
+
+/* Every store into the log that makes data visible goes through this macro: the test
+ * build can stop a writer at each of them. */
+#ifdef XE_FAULT_POINTS
+void xe_fault_point(void);
+#define XE_LOG_COMMIT(field, value)                                                                \
+	do {                                                                                       \
+		xe_fault_point();                                                                  \
+		atomic_store_explicit(&(field), (value), memory_order_release);                    \
+	} while (0)
+#else
+#define XE_LOG_COMMIT(field, value)                                                                \
+	atomic_store_explicit(&(field), (value), memory_order_release)
+#endif
+#define XE_LOG_LOAD(field) atomic_load_explicit(&(field), memory_order_acquire)
+
+#endif

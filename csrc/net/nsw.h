@@ -1,0 +1,68 @@
+/* North-side wrapper: between the service's socket calls and TCP, in the guest kernel.
+ *
+ * It has nothing but the mapped log, so the same code serves a kernel here and a
+ * preloaded library. Per connection it decides what a call does: in normal operation TCP
+ * does it and the result is recorded; in recovery logged data is fed and output that the
+ * client already has is dropped (thesis 2.2; cn_read_request, cn_write_response).
+ */
+#ifndef XE_NET_NSW_H
+#define XE_NET_NSW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "net/log.h"
+
+struct xe_nsw_conn {
+	bool logged;
+	uint32_t slot, incarnation;
+	/* Replay: what is still to be fed and dropped. */
+	uint64_t read_at, line;      /* line: L; beyond it TCP serves */
+	uint64_t written, drop_line;
+	uint32_t block;              /* payload block that holds read_at */
+	uint64_t block_base;
+	/* Read records: `replayed` of them are used up, then new ones are added. */
+	uint64_t replayed;
+	uint32_t record_left;        /* bytes left of the record in replay */
+	uint32_t cursor_block, tail_block;
+};
+
+struct xe_nsw {
+	struct xe_log log;
+	bool attached;
+	uint32_t generation;
+	uint32_t *free;              /* record blocks */
+	uint32_t free_count;
+	uint64_t sequence;
+	uint64_t reads_replayed, writes_dropped, bytes_fed, bytes_dropped, corrupt;
+};
+
+/* The kernel has mapped the log at these pages. 0, -EINVAL (not a log), -ENOMEM. */
+int xe_nsw_attach(struct xe_nsw *n, uint8_t *const *extent, uint32_t extents);
+void xe_nsw_detach(struct xe_nsw *n);
+
+/* The service accepted a connection. */
+void xe_nsw_accept(struct xe_nsw *n, struct xe_nsw_conn *c, uint32_t local_addr,
+		   uint16_t local_port, uint32_t peer_addr, uint16_t peer_port);
+/* Bytes fed from the log, 0: TCP serves this read, -EBADMSG: the log is corrupt. */
+long xe_nsw_feed(struct xe_nsw *n, struct xe_nsw_conn *c, void *buf, size_t n_bytes);
+/* TCP served a read: `result` bytes, 0 at EOF, or -errno. */
+void xe_nsw_record(struct xe_nsw *n, struct xe_nsw_conn *c, long result);
+/* How many of the next n bytes of output the client already has: to be dropped. */
+size_t xe_nsw_drop(struct xe_nsw *n, struct xe_nsw_conn *c, size_t n_bytes);
+/* TCP took n bytes of output. */
+void xe_nsw_wrote(struct xe_nsw *n, struct xe_nsw_conn *c, size_t n_bytes);
+/* The service closes its sending side (shutdown), or all of it (close). */
+void xe_nsw_close(struct xe_nsw *n, struct xe_nsw_conn *c, bool all);
+
+static inline bool xe_nsw_can_read(const struct xe_nsw_conn *c)
+{
+	return c->logged && c->read_at < c->line;
+}
+static inline bool xe_nsw_can_write(const struct xe_nsw_conn *c)
+{
+	return c->logged && c->written < c->drop_line;
+}
+
+#endif

@@ -1,0 +1,141 @@
+/* Socket calls through the north-side wrapper; see socket.h.
+ *
+ * Owns the stack and one xe_nsw_conn per socket. A connection is known to the wrapper
+ * from accept on.
+ */
+#include "net/socket.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+int xe_sockets_init(struct xe_sockets *s, const struct xe_tcp_config *cfg)
+{
+	int rc;
+
+	memset(s, 0, sizeof(*s));
+	s->max_socks = cfg->max_socks ? cfg->max_socks : 1024;
+	s->conn = calloc(s->max_socks, sizeof(*s->conn));
+	if (!s->conn)
+		return -ENOMEM;
+	rc = xe_tcp_create(&s->tcp, cfg);
+	if (rc)
+		xe_sockets_fini(s);
+	return rc;
+}
+
+void xe_sockets_fini(struct xe_sockets *s)
+{
+	if (s->tcp)
+		xe_tcp_destroy(s->tcp);
+	xe_nsw_detach(&s->nsw);
+	free(s->conn);
+	memset(s, 0, sizeof(*s));
+}
+
+void xe_sockets_protect(struct xe_sockets *s, uint16_t port, bool on)
+{
+	uint8_t bit = (uint8_t)(1u << (port % 8));
+
+	if (on)
+		s->protected_port[port / 8] |= bit;
+	else
+		s->protected_port[port / 8] &= (uint8_t)~bit;
+}
+
+static struct xe_nsw_conn *conn_of(const struct xe_sockets *s, int sock)
+{
+	if (sock < 0 || (uint32_t)sock >= s->max_socks || !s->conn[sock].logged)
+		return NULL;
+	return &s->conn[sock];
+}
+
+int xe_sock_accept(struct xe_sockets *s, int listener)
+{
+	struct xe_tcp_info info;
+	int sock = xe_tcp_accept(s->tcp, listener);
+
+	if (sock < 0)
+		return sock;
+	memset(&s->conn[sock], 0, sizeof(s->conn[sock]));
+	if (xe_tcp_info(s->tcp, sock, &info) == 0 &&
+	    (s->protected_port[info.local_port / 8] >> (info.local_port % 8) & 1))
+		xe_nsw_accept(&s->nsw, &s->conn[sock], info.local_addr, info.local_port,
+			      info.peer_addr, info.peer_port);
+	return sock;
+}
+
+long xe_sock_recv(struct xe_sockets *s, int sock, void *buf, size_t n, xe_ns now)
+{
+	struct xe_nsw_conn *c = conn_of(s, sock);
+	long got;
+
+	if (!c)
+		return xe_tcp_recv(s->tcp, sock, buf, n, now);
+	got = xe_nsw_feed(&s->nsw, c, buf, n);
+	if (got != 0)
+		return got == -EBADMSG ? -ECONNRESET : got;
+	got = xe_tcp_recv(s->tcp, sock, buf, n, now);
+	if (n > 0)
+		xe_nsw_record(&s->nsw, c, got);
+	return got;
+}
+
+long xe_sock_send(struct xe_sockets *s, int sock, const void *buf, size_t n, xe_ns now)
+{
+	struct xe_nsw_conn *c = conn_of(s, sock);
+	size_t dropped;
+	long sent;
+
+	if (!c)
+		return xe_tcp_send(s->tcp, sock, buf, n, now);
+	dropped = xe_nsw_drop(&s->nsw, c, n);
+	if (dropped == n && n > 0)
+		return (long)n;
+	sent = xe_tcp_send(s->tcp, sock, (const uint8_t *)buf + dropped, n - dropped, now);
+	if (sent < 0)
+		return dropped > 0 ? (long)dropped : sent;
+	xe_nsw_wrote(&s->nsw, c, (size_t)sent);
+	return (long)dropped + sent;
+}
+
+int xe_sock_shutdown(struct xe_sockets *s, int sock, xe_ns now)
+{
+	struct xe_nsw_conn *c = conn_of(s, sock);
+
+	if (c)
+		xe_nsw_close(&s->nsw, c, false);
+	return xe_tcp_shutdown(s->tcp, sock, now);
+}
+
+int xe_sock_close(struct xe_sockets *s, int sock, xe_ns now)
+{
+	struct xe_nsw_conn *c = conn_of(s, sock);
+
+	if (c) {
+		xe_nsw_close(&s->nsw, c, true);
+		c->logged = false;
+	}
+	return xe_tcp_close(s->tcp, sock, now);
+}
+
+int xe_sock_drop(struct xe_sockets *s, int sock, xe_ns now)
+{
+	struct xe_nsw_conn *c = conn_of(s, sock);
+
+	if (c)
+		c->logged = false;
+	return xe_tcp_close(s->tcp, sock, now);
+}
+
+unsigned xe_sock_poll(const struct xe_sockets *s, int sock)
+{
+	const struct xe_nsw_conn *c = conn_of(s, sock);
+	unsigned bits = xe_tcp_poll(s->tcp, sock);
+
+	if (c && xe_nsw_can_read(c))
+		bits |= XE_READABLE;
+	if (c && xe_nsw_can_write(c))
+		bits |= XE_WRITABLE;
+	return bits;
+}

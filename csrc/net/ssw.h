@@ -1,0 +1,69 @@
+/* South-side wrapper: between a domain's TCP and the network, on the VMM's side of the vif.
+ *
+ * A pure filter: a packet in, a verdict out, edits in place; packets of its own come out
+ * of xe_ssw_dispatch. One xe_ssw serves one protected address through all its failovers.
+ * Its state is VMM memory; the log gets a copy and the payload. docs: ARCHITECTURE.md,
+ * "The way of one packet". Thesis: chapter 2, 4.2.2, 4.2.4.
+ */
+#ifndef XE_NET_SSW_H
+#define XE_NET_SSW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/time.h"
+#include "net/log.h"
+
+struct xe_ssw;
+
+enum xe_verdict { XE_PASS, XE_DROP };
+enum xe_direction { XE_TO_GUEST, XE_TO_NETWORK };
+
+enum xe_ssw_event_kind {
+	XE_SSW_UNPROTECTED = 1, /* a = slot, b = errno: no room in the log */
+	XE_SSW_RESET,           /* a = slot: an unprotected connection was reset at a fault */
+	XE_SSW_DIVERGED,        /* a = slot, b = offset: the replaying service closed too early */
+	XE_SSW_REESTABLISHED,   /* a = connections: all are re-established */
+	XE_SSW_FIRST_BYTE,      /* a = slot: first payload out after a recovery */
+	XE_SSW_HINT,            /* a = slot: a FIN or RST that the service did not ask for */
+};
+
+struct xe_ssw_event {
+	uint32_t kind, slot;
+	uint64_t value;
+};
+
+struct xe_ssw_counters {
+	uint64_t in, out, malformed, not_believed, unlogged_drops, overwritten_bytes,
+		bytes_logged, fins_held, rsts_held, acks_beyond_log, acks_clamped,
+		fake_syns, reestablished, tombstone_answers, unknown_dropped;
+};
+
+struct xe_ssw_info {
+	uint32_t connections, unprotected, detached, blocks, blocks_free, generation;
+};
+
+/* Formats the log in these mapped extents. 0, -EINVAL, -ENOMEM. */
+int xe_ssw_create(struct xe_ssw **out, uint8_t *const *extent, uint32_t extents);
+void xe_ssw_destroy(struct xe_ssw *s);
+void xe_ssw_protect(struct xe_ssw *s, uint16_t port, bool on);
+
+/* A packet from the network to the guest and back, checksums not yet looked at. */
+enum xe_verdict xe_ssw_ingress(struct xe_ssw *s, uint8_t *packet, size_t len, xe_ns now);
+enum xe_verdict xe_ssw_egress(struct xe_ssw *s, uint8_t *packet, size_t len, xe_ns now);
+/* The wrapper's own next packet, 0: none. */
+size_t xe_ssw_dispatch(struct xe_ssw *s, uint8_t *buf, size_t cap, enum xe_direction *to,
+		       xe_ns now);
+xe_ns xe_ssw_poll_at(const struct xe_ssw *s); /* when dispatch has more to do */
+
+/* The old domain is fenced: no TCP knows the connections until xe_ssw_replay. */
+void xe_ssw_detach(struct xe_ssw *s, xe_ns now);
+/* A new TCP is there: re-establish; the number of connections to do. */
+uint32_t xe_ssw_replay(struct xe_ssw *s, xe_ns now);
+
+bool xe_ssw_next_event(struct xe_ssw *s, struct xe_ssw_event *e);
+void xe_ssw_info(const struct xe_ssw *s, struct xe_ssw_info *info);
+const struct xe_ssw_counters *xe_ssw_counters(const struct xe_ssw *s);
+
+#endif

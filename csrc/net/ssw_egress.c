@@ -1,0 +1,213 @@
+/* South-side wrapper, guest to network: record what was promised, hold back what the
+ * service did not ask for, translate the numbers of a TCP that took over.
+ */
+#include "net/ssw_internal.h"
+
+/* What the service asked for, in this generation of this connection: read once from
+ * memory that the guest can write. */
+static bool close_asked(const struct xe_ssw *s, const struct xe_conn *c, uint32_t flag,
+			uint64_t *at)
+{
+	const struct xe_log_slot *slot = xe_conn_slot(s, c);
+	uint32_t flags = XE_LOG_LOAD(slot->nsw_flags);
+
+	*at = slot->nsw_close_at;
+	return (flags & flag) && slot->nsw_incarnation == c->incarnation &&
+	       slot->nsw_generation == s->generation;
+}
+
+static enum xe_verdict send_synack(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p)
+{
+	xe_wire_strip_syn_options(p, false);
+	if (c->attach == XE_FAKING)
+		return xe_ssw_reestablished(s, c, p);
+	if (c->has_syn && p->seg.ack == c->syn_seq + 1) {
+		bool again = c->state == XE_CONN_SYN_RCVD && !c->recovered &&
+			     c->own_isn == p->seg.seq && c->peer_isn == c->syn_seq;
+
+		if (!again)
+			xe_ssw_open(s, c, &p->seg);
+		c->has_syn = false;
+		return XE_PASS;
+	}
+	if (!c->recovered || p->seg.seq != c->tcp_isn)
+		return XE_PASS;
+	if (c->state != XE_CONN_SYN_RCVD) { /* our third step was lost */
+		xe_ssw_todo(s, c, XE_TODO_ACK);
+		return XE_DROP;
+	}
+	xe_wire_set_seq(p, c->own_isn);
+	xe_wire_set_tsval(p, p->seg.opt.tsval + c->ts_delta);
+	return XE_PASS;
+}
+
+static enum xe_verdict send_reset(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p)
+{
+	uint64_t at;
+
+	if (c->state == XE_CONN_SYN_SEEN)
+		return XE_PASS; /* refused: no listener */
+	if (!c->unprotected && !close_asked(s, c, XE_LOG_ABORTED, &at)) {
+		s->count.rsts_held++;
+		xe_ssw_notify(s, XE_SSW_HINT, xe_conn_index(s, c), 0);
+		return XE_DROP;
+	}
+	if (c->recovered) {
+		xe_wire_set_seq(p, p->seg.seq + c->delta);
+		xe_wire_set_tsval(p, p->seg.opt.tsval + c->ts_delta);
+	}
+	if (c->state == XE_CONN_ESTABLISHED || c->state == XE_CONN_SYN_RCVD)
+		xe_ssw_free(s, c);
+	return XE_PASS;
+}
+
+static bool fin_allowed(struct xe_ssw *s, struct xe_conn *c, uint64_t at)
+{
+	uint64_t asked;
+
+	if (c->unprotected)
+		return true;
+	if (!close_asked(s, c, XE_LOG_CLOSED, &asked) || asked != at) {
+		s->count.fins_held++;
+		xe_ssw_notify(s, XE_SSW_HINT, xe_conn_index(s, c), at);
+		return false;
+	}
+	if (at < c->sent_max || ((c->fins & XE_LOG_OWN_FIN) && at != c->own_fin_at)) {
+		xe_ssw_notify(s, XE_SSW_DIVERGED, xe_conn_index(s, c), at);
+		xe_ssw_todo(s, c, XE_TODO_RESET);
+		return false;
+	}
+	return true;
+}
+
+static void note_sent(struct xe_ssw *s, struct xe_conn *c, const struct xe_packet *p,
+		      uint64_t offset)
+{
+	struct xe_log_slot *slot = xe_conn_slot(s, c);
+	uint64_t end = offset + p->payload_len;
+
+	if (p->payload_len && end > c->sent_max) {
+		c->sent_max = end;
+		XE_LOG_COMMIT(slot->sent_max, end);
+	}
+	if (p->seg.flags & XE_FIN) {
+		c->own_fin_at = end;
+		slot->own_fin_at = end;
+		c->fins |= XE_LOG_OWN_FIN;
+		slot->fins = c->fins;
+	}
+}
+
+/* The highest timestamp that the peer can have seen: a new TCP starts above it (PAWS). */
+static void note_tsval(struct xe_ssw *s, struct xe_conn *c, const struct xe_packet *p)
+{
+	uint32_t tsval = p->seg.opt.tsval + (c->recovered ? c->ts_delta : 0);
+
+	if (!(c->options & XE_LOG_OPT_TS) || !p->seg.opt.has_ts ||
+	    !xe_seq_gt(tsval, c->own_tsval))
+		return;
+	c->own_tsval = tsval;
+	xe_conn_slot(s, c)->own_tsval = tsval;
+}
+
+static bool note_ack_sent(struct xe_ssw *s, struct xe_conn *c, const struct xe_packet *p)
+{
+	uint64_t top = c->rcv_logged + ((c->fins & XE_LOG_PEER_FIN) ? 1 : 0);
+	int64_t ack = xe_conn_in_offset(c, p->seg.ack);
+	uint64_t right;
+
+	if (c->unprotected && ack > (int64_t)top)
+		c->rcv_logged = top = (uint64_t)ack;
+	if (ack < 0 || (uint64_t)ack > top) {
+		s->count.acks_beyond_log++;
+		return false;
+	}
+	right = (uint64_t)ack + ((uint64_t)p->seg.window << c->tcp_wscale);
+	if (c->recovered) {
+		c->tcp_ack = (uint64_t)ack > c->tcp_ack ? (uint64_t)ack : c->tcp_ack;
+		c->tcp_right = right > c->tcp_right ? right : c->tcp_right;
+	}
+	if (right > c->right_edge)
+		c->right_edge = right;
+	if ((uint64_t)ack > c->ack_sent) {
+		c->ack_sent = (uint64_t)ack;
+		XE_LOG_COMMIT(xe_conn_slot(s, c)->ack_sent, c->ack_sent);
+	}
+	return true;
+}
+
+static void translate(struct xe_conn *c, struct xe_packet *p)
+{
+	uint64_t visible_next = c->sent_max + ((c->fins & XE_LOG_OWN_FIN_ACKED) ? 1 : 0);
+	bool bare = p->payload_len == 0 && !(p->seg.flags & (XE_FIN | XE_SYN | XE_RST));
+
+	if (bare && c->tcp_sent < visible_next)
+		xe_wire_set_seq(p, c->own_isn + 1 + (uint32_t)visible_next);
+	else
+		xe_wire_set_seq(p, p->seg.seq + c->delta);
+	if (c->tcp_wscale != c->own_wscale) {
+		uint32_t window = (uint32_t)p->seg.window << c->tcp_wscale >> c->own_wscale;
+
+		xe_wire_set_window(p, window > 65535 ? 65535 : (uint16_t)window);
+	}
+	xe_wire_set_tsval(p, p->seg.opt.tsval + c->ts_delta);
+}
+
+static enum xe_verdict send_segment(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
+				    xe_ns now)
+{
+	uint32_t seq = c->recovered ? p->seg.seq + c->delta : p->seg.seq;
+	int64_t offset = xe_conn_out_offset(c, seq);
+	uint64_t end;
+
+	if (offset < 0)
+		return XE_DROP;
+	end = (uint64_t)offset + p->payload_len;
+	if ((p->seg.flags & XE_FIN) && !fin_allowed(s, c, end))
+		return XE_DROP;
+	if (!note_ack_sent(s, c, p))
+		return XE_DROP;
+	if (c->recovered) {
+		uint64_t sent = end + ((p->seg.flags & XE_FIN) ? 1 : 0);
+
+		c->tcp_sent = sent > c->tcp_sent ? sent : c->tcp_sent;
+		if (s->first_byte && p->payload_len) {
+			s->first_byte = false;
+			xe_ssw_notify(s, XE_SSW_FIRST_BYTE, xe_conn_index(s, c), end);
+		}
+	}
+	note_sent(s, c, p, (uint64_t)offset);
+	note_tsval(s, c, p);
+	if (c->recovered)
+		translate(c, p);
+	xe_ssw_check_closed(s, c, now);
+	return XE_PASS;
+}
+
+enum xe_verdict xe_ssw_egress(struct xe_ssw *s, uint8_t *packet, size_t len, xe_ns now)
+{
+	struct xe_packet p;
+	struct xe_conn *c;
+
+	s->count.out++;
+	if (xe_wire_parse(&p, packet, len, false))
+		return XE_DROP;
+	if (!xe_ssw_is_protected(s, p.seg.sport))
+		return XE_PASS;
+	c = xe_ssw_find(s, p.seg.saddr, p.seg.sport, p.seg.daddr, p.seg.dport);
+	if (!c)
+		return s->recovering && (p.seg.flags & XE_RST) ? XE_DROP : XE_PASS;
+	if (c->attach == XE_DETACHED)
+		return XE_DROP;
+	if ((p.seg.flags & (XE_SYN | XE_ACK)) == (XE_SYN | XE_ACK))
+		return send_synack(s, c, &p);
+	if (c->attach == XE_FAKING) /* e.g. RST: no listener yet; the fake SYN is sent again */
+		return XE_DROP;
+	if (c->state == XE_CONN_TOMBSTONE)
+		return c->recovered ? XE_DROP : XE_PASS;
+	if (p.seg.flags & XE_RST)
+		return send_reset(s, c, &p);
+	if (c->state == XE_CONN_SYN_SEEN)
+		return XE_PASS;
+	return send_segment(s, c, &p, now);
+}

@@ -1,0 +1,384 @@
+/* South-side wrapper, network to guest: believe, log, translate.
+ *
+ * Rule 1 log before ack: payload is in the log before TCP sees it.
+ * Rule 2 SSW believes only what TCP would believe; new payload that it does not believe
+ *        is dropped, so nothing reaches the service unlogged.
+ * Rule 3 first write wins: bytes that were logged replace those in the packet.
+ */
+#include <errno.h>
+
+#include "base/assert.h"
+#include "net/ssw_internal.h"
+
+/* ---- payload ---- */
+
+static uint32_t range_after(const struct xe_conn *c, uint64_t at)
+{
+	uint32_t i = 0;
+
+	while (i < c->ranges && c->range[i].to <= at)
+		i++;
+	return i;
+}
+
+static bool range_fits(const struct xe_conn *c, uint64_t from, uint64_t to)
+{
+	for (uint32_t i = 0; i < c->ranges; i++) {
+		if (c->range[i].from <= to && from <= c->range[i].to)
+			return true;
+	}
+	return c->ranges < XE_SSW_RANGES;
+}
+
+/* Notes [from, to) as logged; it fits (range_fits). Ranges are sorted and disjoint,
+ * all beyond rcv_logged. */
+static void range_add(struct xe_conn *c, uint64_t from, uint64_t to)
+{
+	uint32_t i = 0, j;
+
+	while (i < c->ranges && c->range[i].to < from)
+		i++;
+	j = i;
+	while (j < c->ranges && c->range[j].from <= to) {
+		from = from < c->range[j].from ? from : c->range[j].from;
+		to = to > c->range[j].to ? to : c->range[j].to;
+		j++;
+	}
+	if (i == j) {
+		xe_assert(c->ranges < XE_SSW_RANGES);
+		for (uint32_t k = c->ranges; k > i; k--)
+			c->range[k] = c->range[k - 1];
+		c->ranges++;
+	} else {
+		for (uint32_t k = j; k < c->ranges; k++)
+			c->range[i + 1 + k - j] = c->range[k];
+		c->ranges -= j - i - 1;
+	}
+	c->range[i] = (struct xe_range){ from, to };
+}
+
+static void commit_logged(struct xe_ssw *s, struct xe_conn *c, uint64_t end)
+{
+	struct xe_log_slot *slot = xe_conn_slot(s, c);
+
+	while (c->ranges && c->range[0].from <= end) {
+		end = end > c->range[0].to ? end : c->range[0].to;
+		c->ranges--;
+		for (uint32_t k = 0; k < c->ranges; k++)
+			c->range[k] = c->range[k + 1];
+	}
+	c->rcv_logged = end;
+	XE_LOG_COMMIT(slot->rcv_logged, end);
+}
+
+static void overwrite(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p, uint64_t start,
+		      uint64_t from, uint64_t to)
+{
+	uint8_t bytes[XE_MTU];
+
+	xe_stream_read(&s->pool, &c->stream, from, bytes, (size_t)(to - from));
+	xe_wire_set_payload(p, (size_t)(from - start), bytes, (size_t)(to - from));
+	s->count.overwritten_bytes += to - from;
+}
+
+/* Where the packet brings nothing new: [at, end of it), reading the log's tail at most. */
+static uint64_t merge_logged(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
+			     uint64_t start, uint64_t end)
+{
+	uint64_t from = start > c->ack_sent ? start : c->ack_sent;
+	uint64_t to = end < c->rcv_logged ? end : c->rcv_logged;
+
+	if (from < to)
+		overwrite(s, c, p, start, from, to);
+	return start > c->rcv_logged ? start : c->rcv_logged;
+}
+
+/* Logs [at, end) of the payload whose first byte is at offset `start`. */
+static void log_new(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p, uint64_t start,
+		    uint64_t at, uint64_t end)
+{
+	const uint8_t *payload = p->data + p->payload;
+
+	while (at < end) {
+		uint32_t i = range_after(c, at);
+		uint64_t stop = end;
+
+		if (i < c->ranges && c->range[i].from <= at) {
+			stop = c->range[i].to < end ? c->range[i].to : end;
+			overwrite(s, c, p, start, at, stop);
+		} else {
+			if (i < c->ranges && c->range[i].from < end)
+				stop = c->range[i].from;
+			xe_stream_write(&s->pool, &c->stream, at, payload + (at - start),
+					(size_t)(stop - at));
+			s->count.bytes_logged += stop - at;
+		}
+		at = stop;
+	}
+}
+
+static enum xe_verdict take_payload(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
+				    int64_t offset)
+{
+	uint64_t start, end, at;
+
+	if (offset < 0) /* begins before the stream: nothing new can be told apart */
+		return p->payload_len + offset > 0 ? XE_DROP : XE_PASS;
+	start = (uint64_t)offset;
+	end = start + p->payload_len;
+	if (end > c->right_edge)
+		end = c->right_edge;
+	at = merge_logged(s, c, p, start, end);
+	if (at >= end)
+		return XE_PASS;
+	if (xe_stream_reserve(&s->pool, &c->stream, end, xe_conn_slot(s, c))) {
+		xe_ssw_unprotect(s, c, ENOSPC);
+		return XE_PASS;
+	}
+	if (at > c->rcv_logged) {
+		if (!range_fits(c, at, end)) {
+			s->count.unlogged_drops++;
+			return XE_DROP;
+		}
+		log_new(s, c, p, start, at, end);
+		range_add(c, at, end);
+		return XE_PASS;
+	}
+	log_new(s, c, p, start, at, end);
+	commit_logged(s, c, end);
+	return XE_PASS;
+}
+
+/* ---- header values ---- */
+
+static bool paws_ok(const struct xe_conn *c, const struct xe_segment *seg)
+{
+	if (!(c->options & XE_LOG_OPT_TS) || !seg->opt.has_ts)
+		return true;
+	return xe_seq_ge(seg->opt.tsval, c->ts_recent);
+}
+
+static void note_ack(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *seg,
+		     uint64_t ack)
+{
+	struct xe_log_slot *slot = xe_conn_slot(s, c);
+	uint64_t data = ack;
+
+	if ((c->fins & XE_LOG_OWN_FIN) && ack == c->own_fin_at + 1) {
+		data = c->own_fin_at;
+		c->fins |= XE_LOG_OWN_FIN_ACKED;
+		slot->fins = c->fins;
+	}
+	if (data > c->peer_acked) {
+		c->peer_acked = data;
+		XE_LOG_COMMIT(slot->peer_acked, data);
+	}
+	if (data == c->peer_acked) {
+		c->peer_window = seg->window;
+		slot->peer_window = seg->window;
+	}
+	if (c->state == XE_CONN_SYN_RCVD) {
+		c->state = XE_CONN_ESTABLISHED;
+		if (!c->unprotected)
+			XE_LOG_COMMIT(slot->state, XE_LOG_ESTABLISHED);
+	}
+}
+
+/* RFC 9293 3.10.7.4 and RFC 5961 5.2: an ack that TCP takes. */
+static bool ack_ok(const struct xe_conn *c, int64_t ack)
+{
+	int64_t top = (int64_t)c->sent_max + ((c->fins & XE_LOG_OWN_FIN) ? 1 : 0);
+	int64_t reach = 65535ll << c->peer_wscale;
+
+	return ack <= top && ack >= (int64_t)c->peer_acked - reach && ack >= 0;
+}
+
+static void note_timestamp(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *seg,
+			   int64_t offset)
+{
+	if (!(c->options & XE_LOG_OPT_TS) || !seg->opt.has_ts)
+		return;
+	if (offset <= (int64_t)c->ack_sent && xe_seq_gt(seg->opt.tsval, c->ts_recent)) {
+		c->ts_recent = seg->opt.tsval;
+		xe_conn_slot(s, c)->peer_tsval = c->ts_recent;
+	}
+}
+
+/* The peer's FIN counts once all before it is logged. */
+static void note_fin(struct xe_ssw *s, struct xe_conn *c, uint64_t at)
+{
+	struct xe_log_slot *slot = xe_conn_slot(s, c);
+
+	if ((c->fins & XE_LOG_PEER_FIN) || at != c->rcv_logged)
+		return;
+	c->early_fin = false;
+	c->peer_fin_at = at;
+	slot->peer_fin_at = at;
+	c->fins |= XE_LOG_PEER_FIN;
+	slot->fins = c->fins;
+}
+
+/* ---- to the new TCP's numbers ---- */
+
+static void translate(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p)
+{
+	int64_t ack = xe_conn_out_offset(c, p->seg.ack), to = ack;
+	int64_t seq = xe_conn_in_offset(c, p->seg.seq);
+
+	if (to > (int64_t)c->tcp_sent)
+		to = (int64_t)c->tcp_sent;
+	if (to < (int64_t)c->tcp_base)
+		to = (int64_t)c->tcp_base;
+	if (to != ack) {
+		uint64_t window = p->seg.window;
+
+		s->count.acks_clamped++;
+		if (ack > to) /* the right edge is kept */
+			window += (uint64_t)(ack - to) >> c->peer_wscale;
+		xe_wire_set_window(p, window > 65535 ? 65535 : (uint16_t)window);
+	}
+	xe_wire_set_ack(p, c->tcp_isn + 1 + (uint32_t)(to - (int64_t)c->tcp_base));
+	if (p->seg.opt.has_ts) {
+		uint32_t tsecr = p->seg.opt.tsecr - c->ts_delta;
+
+		xe_wire_set_tsecr(p, xe_seq_lt(tsecr, c->tcp_ts0) ? c->tcp_ts0 : tsecr);
+	}
+	if (p->payload_len == 0 && !(p->seg.flags & (XE_SYN | XE_FIN | XE_RST)) &&
+	    seq >= (int64_t)c->tcp_right) {
+		uint64_t at = c->tcp_right > c->tcp_ack ? c->tcp_right - 1 : c->tcp_ack;
+
+		xe_wire_set_seq(p, c->peer_isn + 1 + (uint32_t)at);
+	}
+}
+
+/* ---- one packet ---- */
+
+static enum xe_verdict take_reset(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p)
+{
+	uint64_t next = c->rcv_logged + ((c->fins & XE_LOG_PEER_FIN) ? 1 : 0);
+	bool exact = p->seg.seq == c->peer_isn + 1 + (uint32_t)next;
+
+	if (c->attach == XE_LIVE) {
+		if (c->recovered)
+			translate(s, c, p);
+		if (exact)
+			xe_ssw_free(s, c);
+		return XE_PASS;
+	}
+	if (exact)
+		xe_ssw_free(s, c);
+	return XE_DROP;
+}
+
+static enum xe_verdict take_syn(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
+				xe_ns now)
+{
+	xe_wire_strip_syn_options(p, false);
+	if (c && c->attach != XE_LIVE) {
+		if (c->state != XE_CONN_TOMBSTONE)
+			return XE_DROP;
+		xe_ssw_free(s, c);
+		c = NULL;
+	}
+	if (!c)
+		c = xe_ssw_alloc(s, &p->seg, now);
+	if (!c)
+		return XE_PASS; /* no entry: unprotected from the start */
+	if (c->recovered && c->state == XE_CONN_SYN_RCVD && p->seg.seq == c->peer_isn)
+		return XE_PASS;
+	c->has_syn = true;
+	c->syn_seq = p->seg.seq;
+	c->syn_opt = p->seg.opt;
+	c->syn_win = p->seg.window;
+	return XE_PASS;
+}
+
+static enum xe_verdict take_tombstone(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p)
+{
+	if (!c->recovered && c->attach == XE_LIVE)
+		return XE_PASS; /* its own TCP still knows */
+	if (p->seg.flags & XE_FIN)
+		xe_ssw_todo(s, c, XE_TODO_ANSWER);
+	return XE_DROP;
+}
+
+static enum xe_verdict take_segment(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
+				    xe_ns now)
+{
+	int64_t offset = xe_conn_in_offset(c, p->seg.seq);
+	int64_t ack = xe_conn_out_offset(c, p->seg.ack);
+	int64_t end = offset + p->payload_len;
+	int64_t next = (int64_t)c->rcv_logged + ((c->fins & XE_LOG_PEER_FIN) ? 1 : 0);
+	int64_t last = end + ((p->seg.flags & XE_FIN) ? 1 : 0);
+	bool fresh = end > (int64_t)c->rcv_logged && p->payload_len > 0 && !c->unprotected;
+	bool acceptable = last > offset ? last > next && offset < (int64_t)c->right_edge :
+					  offset >= next && offset <= (int64_t)c->right_edge;
+
+	if (!paws_ok(c, &p->seg) || !(p->seg.flags & XE_ACK) || !ack_ok(c, ack)) {
+		s->count.not_believed++;
+		return fresh ? XE_DROP : XE_PASS;
+	}
+	if (!acceptable) {
+		s->count.not_believed++;
+		return XE_PASS;
+	}
+	if (p->payload_len && !c->unprotected) {
+		if (c->fins & XE_LOG_PEER_FIN) {
+			if (fresh)
+				return XE_DROP;
+		} else if (take_payload(s, c, p, offset) == XE_DROP) {
+			return XE_DROP;
+		}
+	} else if (c->unprotected && end > (int64_t)c->rcv_logged &&
+		   offset <= (int64_t)c->rcv_logged) {
+		c->rcv_logged = (uint64_t)end;
+	}
+	note_timestamp(s, c, &p->seg, offset);
+	note_ack(s, c, &p->seg, (uint64_t)ack);
+	if ((p->seg.flags & XE_FIN) && end >= (int64_t)c->rcv_logged) {
+		c->early_fin = true;
+		c->early_fin_at = (uint64_t)end;
+	}
+	if (c->early_fin)
+		note_fin(s, c, c->early_fin_at);
+	xe_ssw_check_closed(s, c, now);
+	return XE_PASS;
+}
+
+enum xe_verdict xe_ssw_ingress(struct xe_ssw *s, uint8_t *packet, size_t len, xe_ns now)
+{
+	struct xe_packet p;
+	struct xe_conn *c;
+	enum xe_verdict verdict;
+
+	s->count.in++;
+	if (xe_wire_parse(&p, packet, len, true)) {
+		s->count.malformed++;
+		return XE_DROP;
+	}
+	if (!xe_ssw_is_protected(s, p.seg.dport))
+		return XE_PASS;
+	if (p.seg.flags & XE_URG)
+		xe_wire_set_flags(&p, p.seg.flags & (uint8_t)~XE_URG);
+	c = xe_ssw_find(s, p.seg.daddr, p.seg.dport, p.seg.saddr, p.seg.sport);
+	if ((p.seg.flags & (XE_SYN | XE_ACK | XE_RST)) == XE_SYN)
+		return take_syn(s, c, &p, now);
+	if (!c) {
+		if (!s->recovering)
+			return XE_PASS;
+		s->count.unknown_dropped++;
+		return XE_DROP;
+	}
+	if (c->state == XE_CONN_TOMBSTONE)
+		return take_tombstone(s, c, &p);
+	if (c->state == XE_CONN_SYN_SEEN || c->attach == XE_FAKING)
+		return c->attach == XE_FAKING ? XE_DROP : XE_PASS;
+	if (p.seg.flags & XE_RST)
+		return take_reset(s, c, &p);
+	verdict = take_segment(s, c, &p, now);
+	if (verdict == XE_DROP || c->attach != XE_LIVE)
+		return XE_DROP;
+	if (c->recovered)
+		translate(s, c, &p);
+	return XE_PASS;
+}

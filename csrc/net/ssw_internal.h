@@ -1,0 +1,138 @@
+/* Inside the south-side wrapper: its connection table. */
+#ifndef XE_NET_SSW_INTERNAL_H
+#define XE_NET_SSW_INTERNAL_H
+
+#include "base/seq.h"
+#include "net/ssw.h"
+#include "net/stream.h"
+#include "net/wire.h"
+
+enum {
+	XE_SSW_RANGES = 16,
+	XE_SSW_EVENTS = 256,
+	XE_SSW_RETRY = 5000000,       /* ns between fake SYNs of one connection */
+	XE_SSW_PACE = 256,            /* fake handshakes under way at once */
+};
+
+#define XE_SSW_TOMBSTONE (60 * XE_SECOND) /* 2 MSL */
+
+enum xe_conn_state {
+	XE_CONN_FREE,
+	XE_CONN_SYN_SEEN,    /* the peer's SYN passed; TCP has not answered */
+	XE_CONN_SYN_RCVD,
+	XE_CONN_ESTABLISHED,
+	XE_CONN_TOMBSTONE,   /* both FINs acked; answers a FIN that comes again */
+};
+
+enum xe_conn_attach {
+	XE_LIVE,             /* the domain's TCP knows the connection */
+	XE_DETACHED,         /* none does; what arrives is logged */
+	XE_FAKING,           /* a fake SYN is out, L is frozen */
+};
+
+enum {                       /* packets to make */
+	XE_TODO_ACK = 1,     /* third step of the fake handshake */
+	XE_TODO_FIN = 2,     /* the logged FIN, to TCP */
+	XE_TODO_WAKE = 4,    /* the log's end, to the peer */
+	XE_TODO_ANSWER = 8,  /* a tombstone's ACK */
+	XE_TODO_RESET = 16,  /* RST to the peer, then the slot is free */
+};
+
+struct xe_range {
+	uint64_t from, to;
+};
+
+struct xe_conn {
+	uint8_t state, attach, todo, options;
+	uint8_t peer_wscale, own_wscale, tcp_wscale, fins;
+	bool unprotected, recovered, queued, has_syn, early_fin;
+	uint32_t hash_next, incarnation;
+	uint32_t local_addr, peer_addr;
+	uint16_t local_port, peer_port;
+
+	/* Client-visible sequence space. */
+	uint32_t peer_isn, own_isn;
+	uint16_t mss, syn_window, peer_window;
+	uint64_t rcv_logged, ack_sent, right_edge;
+	uint64_t sent_max, peer_acked, peer_fin_at, own_fin_at;
+	uint64_t early_fin_at;   /* a FIN that came before all data did */
+	uint32_t ts_recent, own_tsval;
+	struct xe_stream stream;
+	struct xe_range range[XE_SSW_RANGES];
+	uint32_t ranges;
+
+	/* A SYN that TCP has not answered yet. */
+	uint32_t syn_seq;
+	struct xe_tcp_options syn_opt;
+	uint16_t syn_win;
+
+	/* The new TCP after a recovery: visible = its number + delta. */
+	uint32_t delta, ts_delta, tcp_isn, tcp_ts0;
+	uint64_t tcp_base;       /* U: offset of its first byte */
+	uint64_t tcp_sent;       /* highest offset sent by it, FIN counted */
+	uint64_t tcp_ack, tcp_right;
+	uint64_t fake_line;      /* L while faking */
+	xe_ns retry_at, tombstone_until;
+};
+
+struct xe_ssw {
+	struct xe_log log;
+	struct xe_block_pool pool;
+	struct xe_conn *conn;    /* conn[i] is slot i */
+	uint32_t *bucket;
+	uint32_t cursor;
+	uint32_t generation;
+	xe_ns next_fake_at;      /* no fake SYN is due before */
+	bool recovering;         /* detached and no TCP yet, or not all re-established */
+	bool replaying;
+	bool first_byte;         /* wanted: the first payload after a recovery */
+	uint32_t to_reestablish, faking;
+	uint32_t *queue;         /* ring of connections with something to do */
+	uint32_t queue_head, queue_count;
+	uint32_t replay_cursor;
+	uint8_t protected_port[65536 / 8];
+	struct xe_ssw_event event[XE_SSW_EVENTS];
+	uint32_t event_head, event_count;
+	struct xe_ssw_counters count;
+};
+
+static inline bool xe_ssw_is_protected(const struct xe_ssw *s, uint16_t port)
+{
+	return s->protected_port[port / 8] >> (port % 8) & 1;
+}
+static inline uint32_t xe_conn_index(const struct xe_ssw *s, const struct xe_conn *c)
+{
+	return (uint32_t)(c - s->conn);
+}
+static inline struct xe_log_slot *xe_conn_slot(const struct xe_ssw *s, const struct xe_conn *c)
+{
+	return xe_log_slot(&s->log, xe_conn_index(s, c));
+}
+/* Offset in the peer's stream, and in ours. */
+static inline int64_t xe_conn_in_offset(const struct xe_conn *c, uint32_t seq)
+{
+	return xe_seq_offset(seq, c->peer_isn + 1, c->rcv_logged);
+}
+static inline int64_t xe_conn_out_offset(const struct xe_conn *c, uint32_t seq)
+{
+	return xe_seq_offset(seq, c->own_isn + 1, c->sent_max);
+}
+
+struct xe_conn *xe_ssw_find(struct xe_ssw *s, uint32_t local_addr, uint16_t local_port,
+			    uint32_t peer_addr, uint16_t peer_port);
+struct xe_conn *xe_ssw_alloc(struct xe_ssw *s, const struct xe_segment *seg, xe_ns now);
+/* The connection no longer waits for a TCP: re-established, or gone. */
+void xe_ssw_settle(struct xe_ssw *s, struct xe_conn *c);
+void xe_ssw_free(struct xe_ssw *s, struct xe_conn *c);
+void xe_ssw_bury(struct xe_ssw *s, struct xe_conn *c, xe_ns now);
+/* The slot is (re)initialised when TCP answers a SYN. */
+void xe_ssw_open(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *synack);
+void xe_ssw_unprotect(struct xe_ssw *s, struct xe_conn *c, int error);
+void xe_ssw_todo(struct xe_ssw *s, struct xe_conn *c, uint8_t what);
+void xe_ssw_notify(struct xe_ssw *s, uint32_t kind, uint32_t slot, uint64_t value);
+/* Our SYN/ACK to a fake SYN came; whether it goes on to the peer (half-done handshake). */
+enum xe_verdict xe_ssw_reestablished(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p);
+/* Both directions ended and acked: a tombstone. */
+void xe_ssw_check_closed(struct xe_ssw *s, struct xe_conn *c, xe_ns now);
+
+#endif

@@ -1,0 +1,249 @@
+/* South-side wrapper, recovery: connections are re-established with a TCP that never saw
+ * them, by a handshake that the peer never sees (thesis 2.2).
+ *
+ * L = the log's end, U = what the peer acked; both are frozen with the SYN/ACK, delta with
+ * them. Handshakes are paced: at most XE_SSW_PACE under way, repeated until answered, so
+ * a small accept queue is filled no faster than the service empties it.
+ */
+#include <string.h>
+
+#include "base/assert.h"
+#include "net/ssw_internal.h"
+
+void xe_ssw_detach(struct xe_ssw *s, xe_ns now)
+{
+	s->recovering = true;
+	s->replaying = false;
+	s->faking = 0;
+	s->to_reestablish = 0;
+	s->generation++;
+	XE_LOG_COMMIT(xe_log_head(&s->log)->generation, s->generation);
+	for (uint32_t i = 0; i < s->log.slots; i++) {
+		struct xe_conn *c = &s->conn[i];
+
+		if (c->state == XE_CONN_FREE)
+			continue;
+		if (c->state == XE_CONN_SYN_SEEN) {
+			xe_ssw_free(s, c);
+			continue;
+		}
+		c->attach = XE_DETACHED;
+		c->has_syn = false;
+		c->todo &= XE_TODO_ANSWER;
+		c->ranges = 0;
+		c->early_fin = false;
+		if (c->state != XE_CONN_TOMBSTONE && c->unprotected) {
+			xe_ssw_todo(s, c, XE_TODO_RESET);
+			xe_ssw_notify(s, XE_SSW_RESET, i, 0);
+		} else if (c->state != XE_CONN_TOMBSTONE) {
+			s->to_reestablish++;
+		}
+	}
+	(void)now;
+}
+
+uint32_t xe_ssw_replay(struct xe_ssw *s, xe_ns now)
+{
+	s->replaying = true;
+	s->first_byte = true;
+	s->replay_cursor = 0;
+	s->next_fake_at = 0;
+	if (s->to_reestablish == 0) {
+		s->recovering = false;
+		xe_ssw_notify(s, XE_SSW_REESTABLISHED, 0, 0);
+	}
+	for (uint32_t i = 0; i < s->log.slots; i++) {
+		if (s->conn[i].attach == XE_DETACHED)
+			s->conn[i].retry_at = now;
+	}
+	return s->to_reestablish;
+}
+
+static struct xe_segment segment(const struct xe_conn *c, enum xe_direction to)
+{
+	struct xe_segment seg = { .flags = XE_ACK };
+
+	if (to == XE_TO_GUEST) {
+		seg.saddr = c->peer_addr;
+		seg.sport = c->peer_port;
+		seg.daddr = c->local_addr;
+		seg.dport = c->local_port;
+	} else {
+		seg.saddr = c->local_addr;
+		seg.sport = c->local_port;
+		seg.daddr = c->peer_addr;
+		seg.dport = c->peer_port;
+	}
+	seg.opt.has_ts = c->options & XE_LOG_OPT_TS;
+	return seg;
+}
+
+static size_t fake_syn(struct xe_ssw *s, struct xe_conn *c, uint8_t *buf, size_t cap, xe_ns now)
+{
+	struct xe_segment seg = segment(c, XE_TO_GUEST);
+
+	if (c->attach == XE_DETACHED)
+		s->faking++;
+	c->attach = XE_FAKING;
+	c->fake_line = c->rcv_logged;
+	c->retry_at = now + XE_SSW_RETRY;
+	seg.flags = XE_SYN;
+	seg.seq = c->peer_isn + (uint32_t)c->fake_line;
+	seg.window = c->syn_window;
+	seg.opt.mss = c->mss;
+	seg.opt.has_wscale = c->options & XE_LOG_OPT_WSCALE;
+	seg.opt.wscale = c->peer_wscale;
+	seg.opt.tsval = c->ts_recent;
+	s->count.fake_syns++;
+	return xe_wire_build(buf, cap, &seg, NULL, 0);
+}
+
+enum xe_verdict xe_ssw_reestablished(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p)
+{
+	struct xe_log_slot *slot = xe_conn_slot(s, c);
+
+	if (p->seg.ack != c->peer_isn + 1 + (uint32_t)c->fake_line)
+		return XE_DROP;
+	xe_assert(s->faking > 0 && s->to_reestablish > 0);
+	c->tcp_isn = p->seg.seq;
+	c->tcp_base = c->peer_acked;
+	c->tcp_sent = c->tcp_base;
+	c->delta = c->own_isn + 1 + (uint32_t)c->tcp_base - (c->tcp_isn + 1);
+	c->tcp_ts0 = p->seg.opt.tsval;
+	c->ts_delta = c->own_tsval + 1 - c->tcp_ts0;
+	c->tcp_wscale = p->seg.opt.has_wscale ? p->seg.opt.wscale : 0;
+	c->tcp_ack = c->fake_line;
+	c->tcp_right = c->fake_line + p->seg.window;
+	if (c->tcp_right > c->right_edge)
+		c->right_edge = c->tcp_right;
+	c->recovered = true;
+	s->count.reestablished++;
+	xe_ssw_settle(s, c);
+
+	slot->drop_line = c->tcp_base;
+	slot->replay_generation = s->generation;
+	XE_LOG_COMMIT(slot->replay_line, c->fake_line);
+	if (c->state == XE_CONN_SYN_RCVD) {
+		xe_wire_set_seq(p, c->own_isn);
+		xe_wire_set_tsval(p, p->seg.opt.tsval + c->ts_delta);
+		return XE_PASS;
+	}
+	xe_ssw_todo(s, c, XE_TODO_ACK | XE_TODO_WAKE |
+		    ((c->fins & XE_LOG_PEER_FIN) ? XE_TODO_FIN : 0));
+	return XE_DROP;
+}
+
+/* ---- packets of the wrapper's own ---- */
+
+static size_t to_guest(struct xe_conn *c, uint8_t flags, uint8_t *buf, size_t cap)
+{
+	struct xe_segment seg = segment(c, XE_TO_GUEST);
+
+	seg.flags = flags;
+	seg.seq = c->peer_isn + 1 + (uint32_t)c->fake_line;
+	seg.ack = c->tcp_isn + 1;
+	seg.window = c->peer_window;
+	seg.opt.tsval = c->ts_recent;
+	seg.opt.tsecr = c->tcp_ts0;
+	return xe_wire_build(buf, cap, &seg, NULL, 0);
+}
+
+static size_t to_peer(struct xe_conn *c, uint8_t flags, uint64_t ack, uint8_t *buf, size_t cap)
+{
+	struct xe_segment seg = segment(c, XE_TO_NETWORK);
+	uint64_t seq = c->sent_max + ((c->fins & XE_LOG_OWN_FIN_ACKED) ? 1 : 0);
+	uint64_t window = c->tcp_right > ack ? c->tcp_right - ack : 0;
+
+	seg.flags = flags;
+	seg.seq = c->own_isn + 1 + (uint32_t)seq;
+	seg.ack = c->peer_isn + 1 + (uint32_t)ack;
+	window >>= c->own_wscale;
+	seg.window = window > 65535 ? 65535 : (uint16_t)window;
+	seg.opt.tsval = c->own_tsval;
+	seg.opt.tsecr = c->ts_recent;
+	return xe_wire_build(buf, cap, &seg, NULL, 0);
+}
+
+static size_t do_todo(struct xe_ssw *s, struct xe_conn *c, uint8_t *buf, size_t cap,
+		      enum xe_direction *to)
+{
+	uint64_t peer_end = c->rcv_logged + ((c->fins & XE_LOG_PEER_FIN) ? 1 : 0);
+	size_t n;
+
+	*to = XE_TO_NETWORK;
+	if (c->todo & XE_TODO_ACK) {
+		c->todo &= (uint8_t)~XE_TODO_ACK;
+		*to = XE_TO_GUEST;
+		return to_guest(c, XE_ACK, buf, cap);
+	}
+	if (c->todo & XE_TODO_WAKE) {
+		c->todo &= (uint8_t)~XE_TODO_WAKE;
+		if (c->fake_line > c->ack_sent) {
+			c->ack_sent = c->fake_line;
+			XE_LOG_COMMIT(xe_conn_slot(s, c)->ack_sent, c->ack_sent);
+		}
+		return to_peer(c, XE_ACK, c->fake_line, buf, cap);
+	}
+	if (c->todo & XE_TODO_FIN) {
+		c->todo &= (uint8_t)~XE_TODO_FIN;
+		*to = XE_TO_GUEST;
+		return to_guest(c, XE_ACK | XE_FIN, buf, cap);
+	}
+	if (c->todo & XE_TODO_RESET) {
+		n = to_peer(c, XE_ACK | XE_RST, peer_end, buf, cap);
+		xe_ssw_free(s, c);
+		return n;
+	}
+	c->todo &= (uint8_t)~XE_TODO_ANSWER;
+	return to_peer(c, XE_ACK, peer_end, buf, cap);
+}
+
+static struct xe_conn *next_to_fake(struct xe_ssw *s, xe_ns now)
+{
+	xe_ns next = XE_NEVER;
+
+	if (!s->replaying || s->to_reestablish == 0 || now < s->next_fake_at)
+		return NULL;
+	for (uint32_t n = 0; n < s->log.slots; n++) {
+		struct xe_conn *c = &s->conn[s->replay_cursor & (s->log.slots - 1)];
+		bool fakeable = c->state == XE_CONN_ESTABLISHED || c->state == XE_CONN_SYN_RCVD;
+
+		s->replay_cursor++;
+		if (!fakeable || c->unprotected || c->attach == XE_LIVE)
+			continue;
+		if (c->attach == XE_DETACHED && s->faking >= XE_SSW_PACE)
+			continue;
+		if (c->retry_at <= now)
+			return c;
+		next = c->retry_at < next ? c->retry_at : next;
+	}
+	s->next_fake_at = next;
+	return NULL;
+}
+
+size_t xe_ssw_dispatch(struct xe_ssw *s, uint8_t *buf, size_t cap, enum xe_direction *to,
+		       xe_ns now)
+{
+	struct xe_conn *c;
+
+	while (s->queue_count > 0) {
+		c = &s->conn[s->queue[s->queue_head]];
+		if (c->todo)
+			return do_todo(s, c, buf, cap, to);
+		c->queued = false;
+		s->queue_head = (s->queue_head + 1) & (s->log.slots - 1);
+		s->queue_count--;
+	}
+	c = next_to_fake(s, now);
+	if (!c)
+		return 0;
+	*to = XE_TO_GUEST;
+	return fake_syn(s, c, buf, cap, now);
+}
+
+xe_ns xe_ssw_poll_at(const struct xe_ssw *s)
+{
+	if (s->queue_count > 0)
+		return 0;
+	return s->replaying && s->to_reestablish > 0 ? s->next_fake_at : XE_NEVER;
+}

@@ -1,0 +1,135 @@
+/* Payload chains; see stream.h.
+ *
+ * Invariant: next/prev of a block are meaningful only while it is in a chain; a block is
+ * in one chain or on the free list. `at` is a cursor: the last block used, so that the
+ * common append touches no other.
+ */
+#include "net/stream.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+
+int xe_block_pool_init(struct xe_block_pool *pool, struct xe_log *log)
+{
+	memset(pool, 0, sizeof(*pool));
+	pool->log = log;
+	pool->free = malloc(log->blocks * sizeof(uint32_t));
+	pool->next = malloc(log->blocks * sizeof(uint32_t));
+	pool->prev = malloc(log->blocks * sizeof(uint32_t));
+	if (!pool->free || !pool->next || !pool->prev) {
+		xe_block_pool_fini(pool);
+		return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < log->blocks; i++)
+		pool->free[i] = log->blocks - 1 - i;
+	pool->free_count = log->blocks;
+	return 0;
+}
+
+void xe_block_pool_fini(struct xe_block_pool *pool)
+{
+	free(pool->free);
+	free(pool->next);
+	free(pool->prev);
+	memset(pool, 0, sizeof(*pool));
+}
+
+void xe_stream_init(struct xe_stream *s)
+{
+	*s = (struct xe_stream){ .first = XE_LOG_NONE, .last = XE_LOG_NONE, .at = XE_LOG_NONE };
+}
+
+static void link_block(struct xe_block_pool *pool, struct xe_stream *s, uint32_t block,
+		       struct xe_log_slot *slot)
+{
+	pool->next[block] = XE_LOG_NONE;
+	pool->prev[block] = s->last;
+	*xe_log_block_link(pool->log, block) = XE_LOG_NONE;
+	if (s->last == XE_LOG_NONE) {
+		s->first = block;
+		s->at = block;
+		s->at_base = 0;
+		slot->first_block = block;
+	} else {
+		pool->next[s->last] = block;
+		*xe_log_block_link(pool->log, s->last) = block;
+	}
+	s->last = block;
+	s->end += XE_LOG_BLOCK;
+}
+
+int xe_stream_reserve(struct xe_block_pool *pool, struct xe_stream *s, uint64_t end,
+		      struct xe_log_slot *slot)
+{
+	while (s->end < end) {
+		if (pool->free_count == 0)
+			return -ENOSPC;
+		link_block(pool, s, pool->free[--pool->free_count], slot);
+	}
+	return 0;
+}
+
+static uint8_t *seek(struct xe_block_pool *pool, struct xe_stream *s, uint64_t at)
+{
+	xe_assert(at < s->end);
+	while (at >= s->at_base + XE_LOG_BLOCK) {
+		s->at = pool->next[s->at];
+		s->at_base += XE_LOG_BLOCK;
+	}
+	while (at < s->at_base) {
+		s->at = pool->prev[s->at];
+		s->at_base -= XE_LOG_BLOCK;
+	}
+	return xe_log_block(pool->log, s->at) + (at - s->at_base);
+}
+
+static size_t run_length(const struct xe_stream *s, uint64_t at, size_t n)
+{
+	uint64_t room = s->at_base + XE_LOG_BLOCK - at;
+
+	return n < room ? n : (size_t)room;
+}
+
+void xe_stream_write(struct xe_block_pool *pool, struct xe_stream *s, uint64_t at,
+		     const uint8_t *bytes, size_t n)
+{
+	while (n > 0) {
+		uint8_t *to = seek(pool, s, at);
+		size_t run = run_length(s, at, n);
+
+		memcpy(to, bytes, run);
+		at += run;
+		bytes += run;
+		n -= run;
+	}
+}
+
+void xe_stream_read(struct xe_block_pool *pool, struct xe_stream *s, uint64_t at, uint8_t *bytes,
+		    size_t n)
+{
+	while (n > 0) {
+		const uint8_t *from = seek(pool, s, at);
+		size_t run = run_length(s, at, n);
+
+		memcpy(bytes, from, run);
+		at += run;
+		bytes += run;
+		n -= run;
+	}
+}
+
+void xe_stream_free(struct xe_block_pool *pool, struct xe_stream *s)
+{
+	uint32_t block = s->first;
+
+	while (block != XE_LOG_NONE) {
+		uint32_t next = pool->next[block];
+
+		pool->free[pool->free_count++] = block;
+		block = next;
+	}
+	xe_stream_init(s);
+}

@@ -1,0 +1,43 @@
+/* SSW's writer of received payload: chains of log blocks.
+ *
+ * The free list and the chains live here, in VMM memory; the log's links are a copy for
+ * the reader that maps it later. A stream writes at any offset from its start on, so
+ * that out-of-order payload is logged in place.
+ */
+#ifndef XE_NET_STREAM_H
+#define XE_NET_STREAM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "net/log.h"
+
+struct xe_block_pool {
+	struct xe_log *log;
+	uint32_t *free;        /* last in, first out: warm pages first */
+	uint32_t free_count;
+	uint32_t *next, *prev; /* of blocks in a chain */
+};
+
+struct xe_stream {
+	uint32_t first, last;  /* chain; XE_LOG_NONE: empty */
+	uint32_t at;           /* block that holds offset at_base ... */
+	uint64_t at_base;
+	uint64_t end;          /* bytes that the chain can hold */
+};
+
+int xe_block_pool_init(struct xe_block_pool *pool, struct xe_log *log); /* 0, -ENOMEM */
+void xe_block_pool_fini(struct xe_block_pool *pool);
+
+void xe_stream_init(struct xe_stream *s);
+/* Makes room up to offset `end`; -ENOSPC. */
+int xe_stream_reserve(struct xe_block_pool *pool, struct xe_stream *s, uint64_t end,
+		      struct xe_log_slot *slot);
+/* Copies within what was reserved. */
+void xe_stream_write(struct xe_block_pool *pool, struct xe_stream *s, uint64_t at,
+		     const uint8_t *bytes, size_t n);
+void xe_stream_read(struct xe_block_pool *pool, struct xe_stream *s, uint64_t at, uint8_t *bytes,
+		    size_t n);
+void xe_stream_free(struct xe_block_pool *pool, struct xe_stream *s);
+
+#endif

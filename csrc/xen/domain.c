@@ -1,0 +1,210 @@
+/* Domains: creation, destruction, references, pausing.
+ *
+ * A domain holds one reference of its own until it is destroyed and one while it owns pages; a
+ * registered log holds another. A destroyed domain is a zombie, still visible, until the last
+ * one goes; its id is not used again before that.
+ *
+ * Invariants: h->domain[id] is NULL or a domain with refs > 0. The host owns the structs.
+ * Left out: more than one virtual CPU, domain handles, scheduling parameters. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "xen/internal.h"
+
+struct xe_domain *xe_domain(const struct xe_host *h, uint32_t domid)
+{
+	return domid < XE_MAX_DOMAINS ? h->domain[domid] : NULL;
+}
+
+struct xe_domain *xe_live_domain(const struct xe_host *h, uint32_t domid)
+{
+	struct xe_domain *d = xe_domain(h, domid);
+
+	return d && !d->dying ? d : NULL;
+}
+
+struct xe_domain *xe_domain_or_self(const struct xe_host *h, struct xe_domain *cur, uint32_t domid)
+{
+	return domid == XE_ABI_domid_SELF ? cur : xe_domain(h, domid);
+}
+
+void xe_get_domain(struct xe_domain *d)
+{
+	d->refs++;
+}
+
+void xe_put_domain(struct xe_host *h, struct xe_domain *d)
+{
+	xe_assert(d->refs > 0);
+	if (--d->refs)
+		return;
+	xe_assert(d->dying && !d->tot_pages && h->domain[d->id] == d);
+	h->domain[d->id] = NULL;
+	free(d);
+}
+
+/* A domain without memory, paused once. */
+int xe_domain_alloc(struct xe_host *h, uint32_t want, struct xe_domain **out)
+{
+	struct xe_domain *d;
+	uint32_t id = want;
+
+	if (!want)
+		while (id < XE_MAX_DOMAINS && h->domain[id])
+			id++;
+	if (id >= XE_MAX_DOMAINS)
+		return want ? -EINVAL : -ENOMEM;
+	if (h->domain[id])
+		return -EEXIST;
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return -ENOMEM;
+	d->evtchn = calloc(XE_EVTCHNS, sizeof(*d->evtchn));
+	if (!d->evtchn) {
+		free(d);
+		return -ENOMEM;
+	}
+	d->id = id;
+	d->generation = ++h->generations;
+	d->refs = 1;
+	d->pause_count = 1;
+	d->shutdown_code = XE_SHUTDOWN_NONE;
+	xe_tlb_flush(d);
+	h->domain[id] = d;
+	*out = d;
+	return 0;
+}
+
+int xe_domain_create(struct xe_host *h, const struct xe_domain_config *cfg, uint32_t *domid)
+{
+	struct xe_domain *d;
+	uint32_t ip = cfg->ip ? cfg->ip : xe_free_ip(h);
+	int r;
+
+	if (cfg->max_pages < cfg->pages)
+		return -EINVAL;
+	if (!ip)
+		return -ENOMEM;
+	r = xe_domain_alloc(h, 0, &d);
+	if (r)
+		return r;
+	d->privileged = cfg->privileged;
+	d->max_pages = cfg->max_pages;
+	d->init_pages = cfg->pages;
+	d->window_pages = cfg->window_pages;
+	d->ip = d->own_ip = ip;
+	d->vcpus = 1;
+	d->vcpu_online = true;
+	if (cfg->pages)
+		r = xe_build(h, d, cfg->pages, cfg->window_pages);
+	if (r)
+		xe_domain_do_destroy(h, d);
+	else
+		*domid = d->id;
+	return r;
+}
+
+static void relinquish_memory(struct xe_host *h, struct xe_domain *d)
+{
+	xe_unmap_all(h, d);
+	for (uint64_t i = 0; i < d->n_tables; i++) {
+		xe_put_page_type(&h->frame[d->tables[i]]);
+		xe_put_page(h, d->tables[i]);
+	}
+	free(d->tables);
+	d->tables = NULL;
+	d->n_tables = d->n_l1 = 0;
+	d->l4 = 0;
+	if (d->shared_mfn)
+		xe_put_page(h, d->shared_mfn);
+	d->shared_mfn = 0;
+	xe_tlb_flush(d);
+	for (xe_mfn m = 0; d->tot_pages && m < h->nframes; m++) {
+		if (h->frame[m].owner == d->id && (h->frame[m].count_info & XE_PGC_ALLOCATED))
+			xe_drop_allocated(h, m);
+	}
+	xe_frames_flush(h);
+}
+
+void xe_domain_do_destroy(struct xe_host *h, struct xe_domain *d)
+{
+	d->dying = true;
+	xe_sched_update(h, d);
+	xe_evtchn_close_all(h, d);
+	xe_heartbeat_unregister(h, d);
+	xe_path_clear_domain(h, d->id);
+	xe_pair_domain_gone(h, d);
+	relinquish_memory(h, d);
+	free(d->evtchn);
+	d->evtchn = NULL;
+	xe_put_domain(h, d);
+}
+
+/* Destroying a zombie again is no error, as in Xen. */
+int xe_domain_destroy(struct xe_host *h, uint32_t domid)
+{
+	struct xe_domain *d = xe_domain(h, domid);
+
+	if (!d)
+		return -ESRCH;
+	if (!d->dying)
+		xe_domain_do_destroy(h, d);
+	return 0;
+}
+
+int xe_domain_pause(struct xe_host *h, uint32_t domid)
+{
+	struct xe_domain *d = xe_domain(h, domid);
+
+	if (!d)
+		return -ESRCH;
+	d->pause_count++;
+	xe_sched_update(h, d);
+	return 0;
+}
+
+int xe_domain_unpause(struct xe_host *h, uint32_t domid)
+{
+	struct xe_domain *d = xe_domain(h, domid);
+
+	if (!d)
+		return -ESRCH;
+	if (!d->pause_count)
+		return -EINVAL;
+	if (--d->pause_count == 0 && !d->dying) {
+		xe_heartbeat_restart(h, d);
+		xe_sched_update(h, d);
+		xe_evtchn_kick(h, d);
+	}
+	return 0;
+}
+
+bool xe_domain_runnable(const struct xe_domain *d)
+{
+	return !d->dying && !d->pause_count && !d->crashed &&
+	       d->shutdown_code == XE_SHUTDOWN_NONE && d->vcpu_online;
+}
+
+int xe_domain_info(const struct xe_host *h, uint32_t domid, struct xe_domain_info *out)
+{
+	const struct xe_domain *d = xe_domain(h, domid);
+
+	memset(out, 0, sizeof(*out));
+	out->domid = domid;
+	if (!d)
+		return -ESRCH;
+	*out = (struct xe_domain_info){
+		.domid = d->id, .generation = d->generation,
+		.pause_count = d->pause_count,
+		.exists = true, .dying = d->dying, .runnable = xe_domain_runnable(d),
+		.crashed = d->crashed, .privileged = d->privileged,
+		.tot_pages = d->tot_pages, .max_pages = d->max_pages, .refs = d->refs,
+		.ip = d->ip, .own_ip = d->own_ip,
+		.heartbeats = xe_heartbeat_count(h, d),
+		.usable_pages = d->usable_pages,
+		.shared_info_pfn = d->shared_pfn, .p2m_pfn = d->p2m_pfn,
+	};
+	return 0;
+}

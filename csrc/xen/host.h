@@ -1,0 +1,132 @@
+/* The host half of the machine: frames, domains, memory, events, protection pairs.
+ *
+ * Knows no TCP and does no I/O. `struct xe_host` is embedded in the machine.
+ * All calls return 0 or -errno unless said otherwise.
+ */
+#ifndef XE_XEN_HOST_H
+#define XE_XEN_HOST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/limits.h"
+#include "base/time.h"
+#include "base/work.h"
+
+typedef uint64_t xe_mfn;
+
+struct xe_host;
+
+/* Machine memory is given: `memory` is `frames` * 4 KiB of zeroed sparse memory that
+ * stays mapped; `release` (may be NULL) is told of runs of freed frames to punch out. */
+struct xe_host_config {
+	uint8_t *memory;
+	uint64_t frames;
+	void (*release)(void *ctx, xe_mfn mfn, uint64_t n);
+	void *release_ctx;
+};
+
+int xe_host_create(struct xe_host **out, const struct xe_host_config *cfg);
+void xe_host_destroy(struct xe_host *h);
+
+/* Domains (toolstack interface, used by the machine and domctl). */
+struct xe_domain_config {
+	uint64_t pages;          /* initial reservation, populated and mapped */
+	uint64_t max_pages;      /* >= pages */
+	uint64_t window_pages;   /* prebuilt L1 tables of the log window */
+	bool privileged;
+	uint32_t ip;             /* its own address; 0: first free of 10.0.0.2..254 */
+};
+int xe_domain_create(struct xe_host *h, const struct xe_domain_config *cfg, uint32_t *domid); /* lowest free id; paused once */
+int xe_domain_destroy(struct xe_host *h, uint32_t domid);  /* -ESRCH; zombie until the last reference goes */
+int xe_domain_pause(struct xe_host *h, uint32_t domid);    /* nests */
+int xe_domain_unpause(struct xe_host *h, uint32_t domid);  /* -EINVAL at zero */
+
+struct xe_domain_info {
+	uint32_t domid, generation;     /* generation: unique over all domains ever created */
+	uint32_t pause_count;
+	bool exists, dying, runnable, crashed, privileged;
+	uint64_t tot_pages, max_pages, refs;
+	uint32_t ip, own_ip;            /* now / assigned at creation */
+	uint64_t heartbeats;
+	uint64_t usable_pages;          /* pages 0..usable-1 are the guest's; its tables lie above */
+	uint64_t shared_info_pfn, p2m_pfn;
+};
+int xe_domain_info(const struct xe_host *h, uint32_t domid, struct xe_domain_info *out);
+/* Round robin over the run queue: a domain that is neither paused, blocked nor down; -1: none. */
+int xe_sched_next(struct xe_host *h);
+/* Takes up to n bytes that the domain wrote with console_io; how many. */
+size_t xe_console_read(struct xe_host *h, uint32_t domid, void *buf, size_t n);
+uint64_t xe_host_free_pages(const struct xe_host *h);
+
+/* Guest layout. Pseudo-physical page p is mapped RW at XE_GUEST_BASE + p * 4096;
+ * the log window starts at XE_LOG_WINDOW, its entries empty at first. */
+#define XE_GUEST_BASE 0xffff880000000000ull
+#define XE_LOG_WINDOW 0xffffc90000000000ull
+
+/* Copies through the guest's page tables. -EFAULT where it can't (nothing is half done on a read). */
+int xe_guest_read(struct xe_host *h, uint32_t domid, uint64_t gva, void *buf, size_t n);
+int xe_guest_write(struct xe_host *h, uint32_t domid, uint64_t gva, const void *buf, size_t n);
+/* Machine address of a guest virtual address by walking its tables; -EFAULT. */
+int xe_guest_translate(struct xe_host *h, uint32_t domid, uint64_t gva, uint64_t *maddr);
+
+/* The hypercall of a domain: result or -errno. `now` for timers. */
+int64_t xe_hypercall(struct xe_host *h, uint32_t domid, uint32_t nr, const uint64_t arg[5], xe_ns now);
+
+/* Event channels towards a guest. */
+void xe_send_virq(struct xe_host *h, uint32_t domid, uint32_t virq);   /* pending bit + upcall work */
+/* Pending and unmasked ports, cleared as they are returned; -1: none. */
+int xe_next_pending_port(struct xe_host *h, uint32_t domid);
+
+/* Work for Python and for the machine, in order; false: none. The machine drains it after each event. */
+bool xe_host_next_work(struct xe_host *h, struct xe_work *w);
+
+/* net_schedule_list: IPv4 address (host order) -> domain that gets its packets. */
+int xe_path_set(struct xe_host *h, uint32_t ip, uint32_t domid);
+int xe_path_clear(struct xe_host *h, uint32_t ip);
+int xe_path_lookup(const struct xe_host *h, uint32_t ip);  /* domid or -ENOENT */
+
+/* The timer tick of the VMM: compares heartbeats of every domain with a registered page
+ * that is runnable and armed; unchanged for two ticks: crashed, XE_WORK_VMM/XE_VMM_FAULT. */
+void xe_heartbeat_check(struct xe_host *h, xe_ns now);
+int xe_heartbeat_arm(struct xe_host *h, uint32_t domid, bool on);
+
+/* The protection pair (backup-grant table entry): one primary, at most one backup. */
+enum xe_pair_state {
+	XE_PAIR_NONE, XE_PAIR_GRANTED, XE_PAIR_BOOTING, XE_PAIR_AWAKE, XE_PAIR_CHANGING_IP,
+	XE_PAIR_SUSPENDED, XE_PAIR_MIGRATING, XE_PAIR_RECOVERING,
+};
+struct xe_pair_info {
+	enum xe_pair_state state;
+	uint32_t primary, backup;    /* backup: 0 if none */
+	uint32_t old_primary;        /* while recovering and until its references are dropped; else 0 */
+	uint32_t ip;                 /* the shared service address */
+	bool backup_has_primary_ip;
+	uint32_t extents;
+};
+int xe_pair_info(const struct xe_host *h, uint32_t primary_or_backup, struct xe_pair_info *out); /* -ENOENT */
+/* Host pointers of the registered log's extents (for the SSW); count or -ENOENT. */
+int xe_pair_log_extents(struct xe_host *h, uint32_t domid, uint8_t **extent, int cap);
+/* Protected ports of the pair: count or -ENOENT. The version changes with the list; 0: no pair. */
+int xe_pair_ports(const struct xe_host *h, uint32_t domid, uint16_t *ports, int cap);
+uint32_t xe_pair_ports_version(const struct xe_host *h, uint32_t domid);
+
+/* VZS effects. */
+int xe_vzs_signal(struct xe_host *h, uint32_t domid, uint32_t bits);      /* ORs zl_signal bits, sends VIRQ_ZEROLOSS */
+/* The transition under way (boot, change ip, migrate) is over: next state, COMPLETE or FAILED signal to the primary. */
+int xe_vzs_complete(struct xe_host *h, uint32_t primary, int status);
+/* Fence: pauses the domain, clears its log mappings and its right to them; the pair is RECOVERING,
+ * old_primary = primary. -ENOENT without backup. Refs on domain and log frames stay. */
+int xe_vzs_fence(struct xe_host *h, uint32_t primary);
+/* The address that GET_IP answers to this domain next. */
+int xe_vzs_set_next_ip(struct xe_host *h, uint32_t domid, uint32_t ip);
+/* A backup that died or is given up: pair back to GRANTED. */
+int xe_vzs_forget_backup(struct xe_host *h, uint32_t primary);
+
+struct xe_host_counters {
+	uint64_t hypercalls, unknown_hypercalls, efaults, eperms;
+};
+const struct xe_host_counters *xe_host_counters(const struct xe_host *h);
+
+#endif

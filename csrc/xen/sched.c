@@ -1,0 +1,72 @@
+/* The run queue: domains that are neither paused, blocked, down nor dying, in round-robin order.
+ *
+ * Invariants: d->queued says whether d is on the queue; whatever changes a domain's run state calls
+ * xe_sched_update. Left out: time slices, weights: what runs costs virtual time elsewhere. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "xen/internal.h"
+
+static void remove_from_queue(struct xe_host *h, const struct xe_domain *d)
+{
+	uint32_t i = 0;
+
+	while (i < h->nrunq && h->runq[i] != d->id)
+		i++;
+	xe_assert(i < h->nrunq);
+	h->nrunq--;
+	memmove(&h->runq[i], &h->runq[i + 1], (h->nrunq - i) * sizeof(h->runq[0]));
+}
+
+void xe_sched_update(struct xe_host *h, struct xe_domain *d)
+{
+	bool want = xe_domain_runnable(d) && !d->blocked;
+
+	if (want == d->queued)
+		return;
+	d->queued = want;
+	if (want)
+		h->runq[h->nrunq++] = d->id;
+	else
+		remove_from_queue(h, d);
+}
+
+int xe_sched_next(struct xe_host *h)
+{
+	uint32_t id;
+
+	if (!h->nrunq)
+		return -1;
+	id = h->runq[0];
+	memmove(&h->runq[0], &h->runq[1], (h->nrunq - 1) * sizeof(h->runq[0]));
+	h->runq[h->nrunq - 1] = id;
+	return (int)id;
+}
+
+/* Waits for an event; one that is pending already is not waited for. */
+int xe_sched_block(struct xe_host *h, struct xe_domain *d)
+{
+	struct xe_shared_info *s = xe_shared_info(h, d);
+
+	if (s)
+		s->vcpu[0].upcall_mask = 0;
+	if (!s || !s->vcpu[0].upcall_pending) {
+		d->blocked = true;
+		xe_sched_update(h, d);
+	}
+	return 0;
+}
+
+/* A crash is a kernel fault that needs no heartbeat to be seen. */
+int xe_sched_shutdown(struct xe_host *h, struct xe_domain *d, uint32_t reason)
+{
+	if (d->shutdown_code != XE_SHUTDOWN_NONE)
+		return 0;
+	d->shutdown_code = reason & 0xff;
+	if (d->shutdown_code == XE_SHUTDOWN_CRASH)
+		xe_report_fault(h, d, XE_ABI_fault_KERNEL);
+	xe_sched_update(h, d);
+	xe_send_virq(h, 0, XE_ABI_virq_DOM_EXC);
+	return 0;
+}

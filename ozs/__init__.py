@@ -1,0 +1,7 @@
+"""OZS: the half of the zero-loss framework that lives in a guest kernel."""
+
+from ozs.subsystem import Ozs, OzsConfig, Role
+from ozs.window import StartInfo
+from ozs.zlctl import zlctl
+
+__all__ = ["Ozs", "OzsConfig", "Role", "StartInfo", "zlctl"]

@@ -1,0 +1,147 @@
+"""The OS-layer zero-loss subsystem as a whole, installed in one kernel."""
+
+import asyncio
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ozs.health import HealthMonitor
+from ozs.heartbeat import HeartbeatGenerator
+from ozs.protocol import ProtocolManager
+from ozs.recovery import RecoveryManager
+from ozs.syscalls import Completion, SystemCalls
+from ozs.window import EXTENT_BYTES, StartInfo
+from ozs.wrappers import Wrappers
+from ozs.zeroloss import zeroloss_op
+from ozs.zlctl import zlctl
+from xenemu._abi import ZlOp, ZlSignal
+from xenemu.guest import GUEST_BASE, Kernel, Process
+
+Note = Callable[..., None]
+HEARTBEAT_PAGE = GUEST_BASE + (2 << 20)  # above the area of hypercall arguments
+ATTEMPTS = 3
+RETRY_SECONDS = 0.5
+
+
+class Role(enum.StrEnum):
+    """What a domain is to the framework."""
+
+    CONTROL = "control"
+    PRIMARY = "primary"
+    BACKUP = "backup"
+
+
+@dataclass(frozen=True, slots=True)
+class OzsConfig:
+    """`log_bytes` counts for a primary only; `protect_again`: boot a backup after a recovery."""
+
+    role: Role
+    start_info: StartInfo
+    heartbeat_page: int = HEARTBEAT_PAGE
+    log_bytes: int = 0
+    protect_again: bool = True
+
+
+class Ozs:
+    """All parts of OZS in one kernel. Raises OSError where the VMM refuses a part."""
+
+    def __init__(self, kernel: Kernel, config: OzsConfig, note: Note) -> None:
+        """`note(name, **details)` is the kernel's line in the event log."""
+        self.kernel = kernel
+        self.config = config
+        self.role = config.role
+        self._note = note
+        self._registered = False
+        self._service_up = asyncio.Event()
+        self.completion = Completion()
+        self.syscalls = SystemCalls(kernel, self.completion, self._prepare)
+        self.syscalls.install()
+        self.wrappers = Wrappers(kernel)
+        self.health = HealthMonitor(kernel, note)
+        self.recovery = RecoveryManager(
+            kernel, config.start_info, self.completion, note
+        )
+        self.protocol = ProtocolManager(kernel, self.completion, note)
+        self.protocol.on(ZlSignal.RECOVER, self._recover)
+        self.protocol.on(ZlSignal.FAILED, self._backup_lost)
+        if config.role is not Role.CONTROL:
+            self.heartbeat = HeartbeatGenerator(kernel, config.heartbeat_page)
+        kernel.commands["zlctl"] = zlctl
+        if config.role is Role.PRIMARY:
+            self.recovery.allocate(config.log_bytes // EXTENT_BYTES)
+        self.protocol.install()
+
+    def protect_service(self, process: Process, port: int) -> None:
+        """The service that was just started, and its port, are protected from now on.
+
+        When it listens, a backup says BOOT_DONE. OSError.
+        """
+        self.wrappers.wr_create(port)
+        self.health.protect(process.pid)
+        previous = self.kernel.socket_call_hook
+
+        def listening(caller: Process, call: str, before: bool) -> None:
+            if previous is not None:
+                previous(caller, call, before)
+            if caller is process and call == "listen" and not before:
+                self.kernel.socket_call_hook = previous
+                self._service_listens()
+
+        self.kernel.socket_call_hook = listening
+
+    @property
+    def service_up(self) -> bool:
+        """The service listens."""
+        return self._service_up.is_set()
+
+    def _service_listens(self) -> None:
+        self._service_up.set()
+        self._note("service-up")
+        if self.role is Role.BACKUP:
+            zeroloss_op(self.kernel, ZlOp.BOOT_DONE)
+
+    async def boot_up(self) -> int:
+        """The primary's part of fig. 7; the backup's domain id. OSError."""
+        backup = await self.syscalls.boot_backup_server()
+        await self.syscalls.change_backup_ip(True)
+        self.syscalls.suspend_backup_server()
+        self._note("protected", backup=backup)
+        return backup
+
+    def _prepare(self) -> None:
+        """Registers the log and the wrappers once: the VMM takes them from a granted primary only.
+
+        Without a grant (EPERM) the same errno is what the system call answers.
+        """
+        if self._registered or not self.recovery.extents:
+            return
+        self.recovery.register()
+        self.wrappers.register()
+        self._registered = True
+
+    async def _recover(self) -> None:
+        await self._service_up.wait()
+        await self.recovery.take_over()
+        self.wrappers.inherit()
+        self._registered = True
+        self.role = Role.PRIMARY
+        self._protect_again()
+
+    async def _backup_lost(self) -> None:
+        if self.role is Role.PRIMARY:
+            self._protect_again()
+
+    def _protect_again(self) -> None:
+        if self.config.protect_again:
+            self.kernel.spawn(self._protect, name="ozs-protect")
+
+    async def _protect(self, _argv: list[str]) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                await self.boot_up()
+            except OSError as error:
+                reason = error.strerror or ""
+                self._note("not-protected", errno=error.errno or 0, reason=reason, attempt=attempt)
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return

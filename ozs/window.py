@@ -1,0 +1,100 @@
+"""The log window: guest addresses at which the log's frames are mapped.
+
+A guest knows its own tables only by walking them: the root's page, from start_info, names the
+next level by machine frame; which page of the direct map that is, its own tables say too. The
+entries themselves are changed by mmu_update, 4 KiB each (PV has no large pages).
+"""
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ozs.zeroloss import argument, domain_of
+from xenemu._abi import DOMID_SELF, Hypercall
+from xenemu.guest import GUEST_BASE, Kernel
+
+LOG_WINDOW = 0xFFFF_C900_0000_0000  # XE_LOG_WINDOW
+PAGE = 4096
+EXTENT_ORDER = 9
+EXTENT_PAGES = 1 << EXTENT_ORDER
+EXTENT_BYTES = EXTENT_PAGES * PAGE
+ENTRIES = 512
+PTE_MFN = 0x000F_FFFF_FFFF_F000
+PTE_PRESENT_RW = 0x63  # present, writable, accessed, dirty
+UPDATE_BYTES = 16  # struct mmu_update
+BATCH = 4  # extents a hypercall
+
+
+@dataclass(frozen=True, slots=True)
+class StartInfo:
+    """What the domain builder tells a kernel of its pages."""
+
+    pages: int  # initial pages; the page tables are the last of them, the root the very last
+
+
+def direct(pfn: int) -> int:
+    """Guest address of a page in the direct map."""
+    return GUEST_BASE + pfn * PAGE
+
+
+class LogWindow:
+    """Maps log extents into the window of one kernel."""
+
+    def __init__(self, kernel: Kernel, start_info: StartInfo) -> None:
+        self._kernel = kernel
+        self._node = domain_of(kernel)
+        self._start = start_info
+        self._tables: list[int] = []
+
+    def map(self, mfns: Sequence[int]) -> None:
+        """Maps extents (their first frames) one after the other from LOG_WINDOW on.
+
+        Raises OSError as mmu_update does, or EFAULT where the window is too small.
+        """
+        tables = self._level1(len(mfns))
+        for at in range(0, len(mfns), BATCH):
+            batch = mfns[at : at + BATCH]
+            updates: array[int] = array("Q", bytes(UPDATE_BYTES * ENTRIES * len(batch)))
+            for i, mfn in enumerate(batch):
+                entry = tables[at + i] * PAGE
+                low, high = 2 * ENTRIES * i, 2 * ENTRIES * (i + 1)
+                first = mfn * PAGE | PTE_PRESENT_RW
+                updates[low:high:2] = array("Q", range(entry, entry + 8 * ENTRIES, 8))
+                updates[low + 1 : high : 2] = array("Q", range(first, first + EXTENT_BYTES, PAGE))
+            self._mmu_update(updates)
+
+    def extent_mfns(self, count: int) -> list[int]:
+        """Machine frames of the extents that are mapped, by walking our own tables."""
+        translate = self._node.guest_translate
+        return [translate(LOG_WINDOW + i * EXTENT_BYTES) // PAGE for i in range(count)]
+
+    def _mmu_update(self, updates: "array[int]") -> None:
+        with argument(self._kernel, len(updates) * 8) as address:
+            self._node.guest_write(address, updates.tobytes())
+            self._node.hypercall(Hypercall.mmu_update, address, len(updates) // 2, 0, DOMID_SELF)
+
+    def _level1(self, count: int) -> list[int]:
+        """Machine frames of the first `count` level 1 tables of the window (one an extent)."""
+        if len(self._tables) < count:
+            self._tables = self._walk(count)
+        return self._tables
+
+    def _walk(self, count: int) -> list[int]:
+        known: dict[int, int] = {}  # machine frame -> pfn, of the tables seen so far
+        pfns = iter(range(self._start.pages - 1, -1, -1))
+
+        def pfn_of(mfn: int) -> int:
+            while mfn not in known:
+                pfn = next(pfns)
+                known[self._node.guest_translate(direct(pfn)) // PAGE] = pfn
+            return known[mfn]
+
+        def entries(table_pfn: int, index: int, n: int = 1) -> list[int]:
+            raw = self._node.guest_read(direct(table_pfn) + 8 * index, 8 * n)
+            return [(value & PTE_MFN) // PAGE for value in array("Q", raw)]
+
+        level3 = entries(self._start.pages - 1, LOG_WINDOW >> 39 & 511)[0]
+        tables: list[int] = []
+        for level2 in entries(pfn_of(level3), LOG_WINDOW >> 30 & 511, -(-count // ENTRIES)):
+            tables += entries(pfn_of(level2), 0, min(ENTRIES, count - len(tables)))
+        return tables

@@ -1,0 +1,56 @@
+"""Registration of wrappers: `wr_create` (table 2) makes a port a protected one."""
+
+import errno
+
+from ozs.syscalls import os_error
+from ozs.zeroloss import domain_of, zeroloss_op
+from xenemu._abi import ZlOp
+from xenemu.guest import Kernel
+
+
+class Wrappers:
+    """The ports whose connections survive this domain."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._ports: set[int] = set()
+        self._registered = False
+
+    @property
+    def ports(self) -> frozenset[int]:
+        """Protected ports."""
+        return frozenset(self._ports)
+
+    def wr_create(self, port: int) -> None:
+        """Protects a port: NSW in this kernel, SSW by the VMM once `register` was called.
+
+        Raises OSError: EEXIST for a port that is protected already, EINVAL for a bad one.
+        """
+        if not 0 < port < 65536:
+            raise os_error(errno.EINVAL, f"port {port}")
+        if port in self._ports:
+            raise os_error(errno.EEXIST, f"port {port} is protected already")
+        if self._registered:
+            zeroloss_op(self._kernel, ZlOp.REGISTER_WRAPPER, value=port)
+        domain_of(self._kernel).nsw_protect(port, True)
+        self._ports.add(port)
+
+    def register(self) -> None:
+        """Primary with a grant: tells the VMM the ports created so far and from now on. OSError."""
+        if not self._registered:
+            for port in sorted(self._ports):
+                zeroloss_op(self._kernel, ZlOp.REGISTER_WRAPPER, value=port)
+        self._registered = True
+
+    def inherit(self) -> None:
+        """Recovered: the VMM knows the ports already, from the old primary."""
+        self._registered = True
+
+    def remove(self, port: int) -> None:
+        """New connections of the port are not protected any more. ENOENT if it is none."""
+        if port not in self._ports:
+            raise os_error(errno.ENOENT, f"port {port} is not protected")
+        if self._registered:
+            zeroloss_op(self._kernel, ZlOp.UNREGISTER_WRAPPER, value=port)
+        domain_of(self._kernel).nsw_protect(port, False)
+        self._ports.discard(port)

@@ -1,0 +1,389 @@
+/* Wrappers, log and TCP together, without a machine: an echo service whose TCP dies at any
+ * event, any number of times, under loss, reordering and duplication. The client is an
+ * ordinary TCP; the witness is its own byte stream.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/rng.h"
+#include "net/link.h"
+#include "net/socket.h"
+#include "net/ssw.h"
+
+enum { SERVER = 0x0a000001, CLIENT = 0x0a000101, PORT = 80, QUEUE = 8192, EXTENTS = 2 };
+
+struct flight {
+	xe_ns at;
+	uint64_t order;
+	size_t len;
+	int to_server;
+	uint8_t data[1536];
+};
+
+struct sim {
+	xe_ns now;
+	uint64_t order, events;
+	struct xe_rng rng;
+	struct xe_link link[2]; /* to the server, to the client */
+	struct flight *flight;
+	int flights;
+	struct xe_sockets server;
+	struct xe_tcp *client;
+	struct xe_ssw *ssw;
+	uint8_t *extent[EXTENTS];
+	/* the service */
+	int listener, conn;
+	uint8_t pending[65536];
+	size_t pending_at, pending_len;
+	int eof, closed;
+	uint64_t seed, rng_seed;
+	/* the client */
+	int sock;
+	uint64_t total, sent, received;
+	int client_eof, client_shut;
+	uint32_t failovers;
+};
+
+static void tell(struct sim *s);
+
+static uint8_t pattern(uint64_t i)
+{
+	return (uint8_t)(i * 131 + (i >> 8) * 7 + (i >> 16));
+}
+
+static void transmit(struct sim *s, int to_server, const uint8_t *data, size_t len)
+{
+	xe_ns arrival[2];
+	int n = xe_link_send(&s->link[to_server ? 0 : 1], len, s->now, arrival);
+
+	for (int i = 0; i < n; i++) {
+		struct flight *f = &s->flight[s->flights++];
+
+		xe_assert(s->flights < QUEUE);
+		f->at = arrival[i];
+		f->order = s->order++;
+		f->len = len;
+		f->to_server = to_server;
+		memcpy(f->data, data, len);
+	}
+}
+
+static void flush(struct sim *s)
+{
+	uint8_t buf[1536];
+	enum xe_direction to;
+	size_t len;
+	int more = 1;
+
+	while ((len = xe_tcp_dispatch(s->client, buf, sizeof(buf), s->now)) > 0)
+		transmit(s, 1, buf, len);
+	while (more) {
+		more = 0;
+		while ((len = xe_tcp_dispatch(s->server.tcp, buf, sizeof(buf), s->now)) > 0) {
+			more = 1;
+			if (xe_ssw_egress(s->ssw, buf, len, s->now) == XE_PASS)
+				transmit(s, 0, buf, len);
+		}
+		while ((len = xe_ssw_dispatch(s->ssw, buf, sizeof(buf), &to, s->now)) > 0) {
+			more = 1;
+			if (to == XE_TO_GUEST)
+				xe_tcp_input(s->server.tcp, buf, len, false, s->now);
+			else
+				transmit(s, 0, buf, len);
+		}
+	}
+}
+
+static void boot_server(struct sim *s)
+{
+	struct xe_tcp_config cfg = { .max_socks = 16, .seed = ++s->seed, .snd_buf = 65536,
+				     .rcv_buf = 65536 };
+
+	xe_assert(xe_sockets_init(&s->server, &cfg) == 0);
+	xe_tcp_set_addr(s->server.tcp, SERVER);
+	xe_sockets_protect(&s->server, PORT, true);
+	xe_assert(xe_nsw_attach(&s->server.nsw, s->extent, EXTENTS) == 0);
+	s->listener = xe_tcp_listen(s->server.tcp, PORT, 4);
+	xe_assert(s->listener >= 0);
+	s->conn = -1;
+	s->pending_len = s->pending_at = 0;
+	s->eof = s->closed = 0;
+}
+
+static void fail_over(struct sim *s)
+{
+	xe_ssw_detach(s->ssw, s->now);
+	xe_sockets_fini(&s->server);
+	s->failovers++;
+	boot_server(s);
+	xe_ssw_replay(s->ssw, s->now);
+	flush(s);
+}
+
+/* An echo that adds one to each byte; odd buffer sizes on purpose. */
+static void serve(struct sim *s)
+{
+	if (s->conn < 0) {
+		int sock = xe_sock_accept(&s->server, s->listener);
+
+		if (sock < 0)
+			return;
+		s->conn = sock;
+	}
+	while (!s->closed) {
+		long n;
+
+		if (s->pending_at < s->pending_len) {
+			n = xe_sock_send(&s->server, s->conn, s->pending + s->pending_at,
+					 s->pending_len - s->pending_at, s->now);
+			if (n <= 0)
+				return;
+			s->pending_at += (size_t)n;
+			continue;
+		}
+		if (s->eof) {
+			xe_sock_close(&s->server, s->conn, s->now);
+			s->closed = 1;
+			return;
+		}
+		n = xe_sock_recv(&s->server, s->conn, s->pending,
+				 1 + xe_rng_below(&s->rng, 9000), s->now);
+		if (n < 0) {
+			xe_assert(n == -EAGAIN);
+			return;
+		}
+		s->eof = n == 0;
+		for (long i = 0; i < n; i++)
+			s->pending[i]++;
+		s->pending_at = 0;
+		s->pending_len = (size_t)n;
+	}
+}
+
+static void use(struct sim *s)
+{
+	uint8_t buf[4096];
+	long n;
+
+	xe_assert(xe_tcp_connected(s->client, s->sock) != -ECONNREFUSED);
+	while (s->sent < s->total) {
+		size_t want = 1 + xe_rng_below(&s->rng, sizeof(buf));
+
+		if (want > s->total - s->sent)
+			want = s->total - s->sent;
+		for (size_t i = 0; i < want; i++)
+			buf[i] = pattern(s->sent + i);
+		n = xe_tcp_send(s->client, s->sock, buf, want, s->now);
+		if (n <= 0) {
+			xe_assert(n == -EAGAIN);
+			break;
+		}
+		s->sent += (uint64_t)n;
+	}
+	if (s->sent == s->total && !s->client_shut) {
+		xe_assert(xe_tcp_shutdown(s->client, s->sock, s->now) == 0);
+		s->client_shut = 1;
+	}
+	while (!s->client_eof) {
+		n = xe_tcp_recv(s->client, s->sock, buf, sizeof(buf), s->now);
+		if (n < 0) {
+			if (n != -EAGAIN)
+				fprintf(stderr, "client error %ld at %llu of %llu\n", n,
+					(unsigned long long)s->received,
+					(unsigned long long)s->total);
+			if (n != -EAGAIN)
+				tell(s);
+			xe_assert(n == -EAGAIN);
+			break;
+		}
+		if (n == 0) {
+			s->client_eof = 1;
+			break;
+		}
+		for (long i = 0; i < n; i++)
+			xe_assert(buf[i] == (uint8_t)(pattern(s->received + (uint64_t)i) + 1));
+		s->received += (uint64_t)n;
+	}
+}
+
+static int earliest(const struct sim *s)
+{
+	int best = -1;
+
+	for (int i = 0; i < s->flights; i++) {
+		const struct flight *f = &s->flight[i];
+
+		if (best < 0 || f->at < s->flight[best].at ||
+		    (f->at == s->flight[best].at && f->order < s->flight[best].order))
+			best = i;
+	}
+	return best;
+}
+
+static xe_ns least(xe_ns a, xe_ns b)
+{
+	return a < b ? a : b;
+}
+
+static bool step(struct sim *s)
+{
+	int i = earliest(s);
+	xe_ns timer = least(least(xe_tcp_poll_at(s->client), xe_tcp_poll_at(s->server.tcp)),
+			    xe_ssw_poll_at(s->ssw));
+	xe_ns at = i >= 0 ? s->flight[i].at : XE_NEVER;
+
+	if (at == XE_NEVER && timer == XE_NEVER)
+		return false;
+	s->events++;
+	if (timer < at) {
+		s->now = timer > s->now ? timer : s->now;
+		xe_tcp_timers(s->client, s->now);
+		xe_tcp_timers(s->server.tcp, s->now);
+	} else {
+		struct flight f = s->flight[i];
+
+		s->flight[i] = s->flight[--s->flights];
+		s->now = f.at > s->now ? f.at : s->now;
+		if (!f.to_server)
+			xe_tcp_input(s->client, f.data, f.len, false, s->now);
+		else if (xe_ssw_ingress(s->ssw, f.data, f.len, s->now) == XE_PASS)
+			xe_tcp_input(s->server.tcp, f.data, f.len, false, s->now);
+	}
+	flush(s);
+	serve(s);
+	flush(s);
+	use(s);
+	flush(s);
+	return true;
+}
+
+static void open_sim(struct sim *s, uint64_t seed, uint64_t total, bool lossy)
+{
+	struct xe_link_config link = { .bits_per_second = 100000000, .delay = 5 * XE_MS };
+	struct xe_tcp_config cfg = { .max_socks = 16, .seed = seed * 7919 + 13,
+				     .snd_buf = 65536, .rcv_buf = 65536 };
+
+	memset(s, 0, sizeof(*s));
+	s->rng.state = s->rng_seed = seed;
+	s->seed = seed * 1000;
+	s->total = total;
+	s->flight = malloc(QUEUE * sizeof(*s->flight));
+	if (lossy) {
+		link.loss_ppm = 10000;
+		link.reorder_ppm = 10000;
+		link.duplicate_ppm = 10000;
+	}
+	xe_link_init(&s->link[0], &link, seed + 1);
+	xe_link_init(&s->link[1], &link, seed + 2);
+	for (int i = 0; i < EXTENTS; i++) {
+		s->extent[i] = aligned_alloc(4096, XE_EXTENT_SIZE);
+		memset(s->extent[i], 0xa5, XE_EXTENT_SIZE);
+	}
+	xe_assert(xe_ssw_create(&s->ssw, s->extent, EXTENTS) == 0);
+	xe_ssw_protect(s->ssw, PORT, true);
+	boot_server(s);
+	xe_assert(xe_tcp_create(&s->client, &cfg) == 0);
+	xe_tcp_set_addr(s->client, CLIENT);
+	s->sock = xe_tcp_connect(s->client, SERVER, PORT, 0, s->now);
+	xe_assert(s->sock >= 0);
+	flush(s);
+}
+
+static void close_sim(struct sim *s)
+{
+	xe_tcp_destroy(s->client);
+	xe_sockets_fini(&s->server);
+	xe_ssw_destroy(s->ssw);
+	for (int i = 0; i < EXTENTS; i++)
+		free(s->extent[i]);
+	free(s->flight);
+}
+
+static void tell(struct sim *s)
+{
+	const struct xe_ssw_counters *c = xe_ssw_counters(s->ssw);
+	struct xe_tcp_info client = { 0 }, server = { 0 };
+	struct xe_ssw_event e;
+
+	while (xe_ssw_next_event(s->ssw, &e))
+		fprintf(stderr, "event %u slot %u value %llu\n", e.kind, e.slot,
+			(unsigned long long)e.value);
+
+	xe_tcp_info(s->client, s->sock, &client);
+	xe_tcp_info(s->server.tcp, s->conn, &server);
+	fprintf(stderr, "seed %llu event %llu\n", (unsigned long long)s->rng_seed,
+		(unsigned long long)s->events);
+	fprintf(stderr,
+		"sent %llu shut %d; client state %d queued %u/%u; server state %d queued %u/%u "
+		"pending %zu/%zu eof %d closed %d; failovers %u\n"
+		"believed not %llu, unlogged %llu, fins held %llu, rsts held %llu, beyond log %llu\n",
+		(unsigned long long)s->sent, s->client_shut, client.state, client.rcv_queued,
+		client.snd_queued, server.state, server.rcv_queued, server.snd_queued,
+		s->pending_at, s->pending_len, s->eof, s->closed, s->failovers,
+		(unsigned long long)c->not_believed, (unsigned long long)c->unlogged_drops,
+		(unsigned long long)c->fins_held, (unsigned long long)c->rsts_held,
+		(unsigned long long)c->acks_beyond_log);
+}
+
+/* Runs to the end; faults before the events at `first` and every `again` from there on. */
+static uint64_t run(uint64_t seed, uint64_t total, bool lossy, uint64_t first, uint64_t again)
+{
+	static struct sim s;
+	struct xe_ssw_info info;
+	uint64_t next = first, events;
+	uint32_t blocks;
+
+	open_sim(&s, seed, total, lossy);
+	xe_ssw_info(s.ssw, &info);
+	blocks = info.blocks;
+	while (!s.client_eof) {
+		if (s.events == next) {
+			fail_over(&s);
+			next = again ? next + again : UINT64_MAX;
+		}
+		if (!step(&s) || s.now > 300 * XE_SECOND) {
+			fprintf(stderr, "hang: seed %llu first %llu again %llu: %llu/%llu\n",
+				(unsigned long long)seed, (unsigned long long)first,
+				(unsigned long long)again, (unsigned long long)s.received,
+				(unsigned long long)s.total);
+			tell(&s);
+			abort();
+		}
+	}
+	xe_assert(s.received == total);
+	xe_tcp_close(s.client, s.sock, s.now);
+	flush(&s);
+	events = s.events;
+	for (int i = 0; i < 100000 && s.now < 400 * XE_SECOND; i++) {
+		if (!step(&s))
+			break;
+	}
+	xe_ssw_info(s.ssw, &info);
+	xe_assert(info.connections == 0);
+	xe_assert(info.blocks_free == blocks);
+	xe_assert(xe_ssw_counters(s.ssw)->acks_beyond_log == 0);
+	close_sim(&s);
+	return events;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t n = argc > 1 ? strtoull(argv[1], NULL, 10) : 120;
+
+	for (int lossy = 0; lossy < 2; lossy++) {
+		uint64_t events = run(1, 65536, lossy, UINT64_MAX, 0);
+
+		for (uint64_t i = 0; i < n; i++) {
+			uint64_t at = i * events / n;
+
+			run(1 + i % 5, 65536, lossy, at, 0);
+			run(1 + i % 7, 65536, lossy, at, 37 + i % 50);
+		}
+		printf("lossy %d: %llu events, %llu faults placed\n", lossy,
+		       (unsigned long long)events, (unsigned long long)n * 2);
+	}
+	return 0;
+}

@@ -1,0 +1,9 @@
+"""Settings of the whole test run."""
+
+import os
+
+from hypothesis import settings
+
+# No deadlines: nothing timed decides a test. CI draws the same examples each time.
+settings.register_profile("xenemu", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("xenemu")

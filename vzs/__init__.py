@@ -1,0 +1,7 @@
+"""VZS: the half of the zero-loss framework that lives in the VMM."""
+
+from vzs.events import EventLog, Timeline, as_dict, as_line, timelines
+from vzs.recovery import RecoveryPolicy
+from vzs.vzs import Vzs
+
+__all__ = ["EventLog", "RecoveryPolicy", "Timeline", "Vzs", "as_dict", "as_line", "timelines"]

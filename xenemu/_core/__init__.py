@@ -1,0 +1,1 @@
+"""The C core's binding. Only xenemu.machine imports it."""

@@ -1,0 +1,598 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, binding=False
+"""Thin binding of csrc/machine.h: no policy."""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_AS_STRING, _PyBytes_Resize
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.errno cimport errno
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uint8_t
+from libc.string cimport memset
+
+from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+
+cdef extern from "machine.h" nogil:
+    ctypedef uint64_t xe_ns
+    enum: XE_NODE_HOST
+    struct xe_machine:
+        pass
+    struct xe_host:
+        pass
+    struct xe_tcp:
+        pass
+    struct xe_ssw:
+        pass
+    struct xe_nsw:
+        uint64_t bytes_fed
+        uint64_t bytes_dropped
+        uint64_t corrupt
+    struct xe_sockets:
+        xe_tcp *tcp
+        xe_nsw nsw
+    struct xe_machine_config:
+        uint64_t frames
+        uint64_t seed
+        bint real
+        uint32_t trace_records
+    struct xe_trace_record:
+        uint64_t index
+        xe_ns time
+        uint32_t kind
+        uint32_t node
+        uint64_t a
+        uint64_t b
+        uint64_t c
+    struct xe_machine_counters:
+        uint64_t events
+        uint64_t packets
+        uint64_t drops[8]
+        uint64_t trace_hash
+    struct xe_work:
+        uint32_t kind
+        uint32_t node
+        uint32_t generation
+        uint32_t arg
+        uint64_t a
+        uint64_t b
+    struct xe_tcp_config:
+        uint32_t max_socks
+        uint32_t snd_buf
+        uint32_t rcv_buf
+        uint64_t seed
+    struct xe_tcp_info:
+        uint32_t local_addr
+        uint32_t peer_addr
+        uint16_t local_port
+        uint16_t peer_port
+    struct xe_link_config:
+        uint64_t bits_per_second
+        xe_ns delay
+        uint32_t loss_ppm
+        uint32_t reorder_ppm
+        uint32_t duplicate_ppm
+    struct xe_domain_config:
+        uint64_t pages
+        uint64_t max_pages
+        uint64_t window_pages
+        bint privileged
+        uint32_t ip
+    struct xe_domain_info:
+        uint32_t domid
+        uint32_t generation
+        uint32_t pause_count
+        bint exists
+        bint dying
+        bint runnable
+        bint crashed
+        bint privileged
+        uint64_t tot_pages
+        uint64_t max_pages
+        uint64_t refs
+        uint32_t ip
+        uint32_t own_ip
+        uint64_t heartbeats
+    struct xe_pair_info:
+        int state
+        uint32_t primary
+        uint32_t backup
+        uint32_t old_primary
+        uint32_t ip
+        bint backup_has_primary_ip
+        uint32_t extents
+    struct xe_ssw_info:
+        uint32_t connections
+        uint32_t unprotected
+        uint32_t detached
+        uint32_t blocks
+        uint32_t blocks_free
+        uint32_t generation
+    struct xe_ssw_counters:
+        uint64_t malformed
+        uint64_t not_believed
+        uint64_t unlogged_drops
+        uint64_t overwritten_bytes
+        uint64_t bytes_logged
+        uint64_t fins_held
+        uint64_t rsts_held
+        uint64_t acks_beyond_log
+        uint64_t acks_clamped
+        uint64_t fake_syns
+        uint64_t reestablished
+        uint64_t tombstone_answers
+        uint64_t unknown_dropped
+    struct xe_host_counters:
+        uint64_t hypercalls
+        uint64_t unknown_hypercalls
+        uint64_t efaults
+        uint64_t eperms
+
+    int xe_machine_create(xe_machine **out, const xe_machine_config *cfg)
+    void xe_machine_destroy(xe_machine *m)
+    xe_host *xe_machine_host(xe_machine *m)
+    xe_ns xe_machine_now(const xe_machine *m)
+    const xe_machine_counters *xe_machine_counters_ "xe_machine_counters"(const xe_machine *m)
+    const xe_trace_record *xe_machine_trace(const xe_machine *m, uint64_t since, uint64_t *first,
+                                            uint64_t *count, uint32_t *mask)
+    int xe_machine_run(xe_machine *m, xe_ns until, uint64_t max_events, xe_work *work, int cap)
+    int xe_machine_attach_stack(xe_machine *m, uint32_t domid, const xe_tcp_config *cfg)
+    int xe_machine_destroy_domain(xe_machine *m, uint32_t domid)
+    int xe_machine_pause(xe_machine *m, uint32_t domid, bint pause)
+    int xe_machine_panic(xe_machine *m, uint32_t domid)
+    int64_t xe_machine_hypercall(xe_machine *m, uint32_t domid, uint32_t nr, const uint64_t *arg)
+    int xe_machine_fence(xe_machine *m, uint32_t primary)
+    int xe_machine_path_set(xe_machine *m, uint32_t ip, uint32_t domid)
+    xe_ssw *xe_machine_wrapper(xe_machine *m, uint32_t domid)
+    int xe_machine_nsw_attach(xe_machine *m, uint32_t domid, uint64_t gva, uint32_t extents)
+    int xe_machine_add_host(xe_machine *m, uint32_t ip, const xe_link_config *link, uint64_t seed,
+                            const xe_tcp_config *cfg, uint32_t *node)
+    xe_sockets *xe_machine_sockets(xe_machine *m, uint32_t node)
+    void xe_machine_flush(xe_machine *m, uint32_t node)
+    int xe_machine_arm_timer(xe_machine *m, uint32_t node, uint32_t token, xe_ns at)
+    int xe_machine_ready(xe_machine *m, uint32_t node, int *sock, unsigned *mask)
+    int xe_machine_forward(xe_machine *m, uint32_t gateway, uint32_t host_addr, uint16_t host_port,
+                           uint32_t guest_addr, uint16_t guest_port)
+    int xe_machine_watch(xe_machine *m, int fd, int readable, int writable)
+
+    int xe_domain_create(xe_host *h, const xe_domain_config *cfg, uint32_t *domid)
+    int xe_domain_info_ "xe_domain_info"(const xe_host *h, uint32_t domid, xe_domain_info *out)
+    uint64_t xe_host_free_pages(const xe_host *h)
+    int xe_guest_read(xe_host *h, uint32_t domid, uint64_t gva, void *buf, size_t n)
+    int xe_guest_write(xe_host *h, uint32_t domid, uint64_t gva, const void *buf, size_t n)
+    int xe_guest_translate(xe_host *h, uint32_t domid, uint64_t gva, uint64_t *maddr)
+    void xe_send_virq(xe_host *h, uint32_t domid, uint32_t virq)
+    int xe_next_pending_port(xe_host *h, uint32_t domid)
+    int xe_path_clear(xe_host *h, uint32_t ip)
+    int xe_path_lookup(const xe_host *h, uint32_t ip)
+    int xe_heartbeat_arm(xe_host *h, uint32_t domid, bint on)
+    int xe_pair_info_ "xe_pair_info"(const xe_host *h, uint32_t domid, xe_pair_info *out)
+    int xe_vzs_signal(xe_host *h, uint32_t domid, uint32_t bits)
+    int xe_vzs_complete(xe_host *h, uint32_t primary, int status)
+    int xe_vzs_set_next_ip(xe_host *h, uint32_t domid, uint32_t ip)
+    int xe_vzs_forget_backup(xe_host *h, uint32_t primary)
+    const xe_host_counters *xe_host_counters_ "xe_host_counters"(const xe_host *h)
+
+    void xe_ssw_info_ "xe_ssw_info"(const xe_ssw *s, xe_ssw_info *info)
+    const xe_ssw_counters *xe_ssw_counters_ "xe_ssw_counters"(const xe_ssw *s)
+
+    void xe_sockets_protect(xe_sockets *s, uint16_t port, bint on)
+    int xe_sock_accept(xe_sockets *s, int listener)
+    long xe_sock_send(xe_sockets *s, int sock, const void *buf, size_t n, xe_ns now)
+    long xe_sock_recv(xe_sockets *s, int sock, void *buf, size_t n, xe_ns now)
+    int xe_sock_shutdown(xe_sockets *s, int sock, xe_ns now)
+    int xe_sock_close(xe_sockets *s, int sock, xe_ns now)
+    int xe_sock_drop(xe_sockets *s, int sock, xe_ns now)
+    unsigned xe_sock_poll(const xe_sockets *s, int sock)
+    int xe_tcp_listen(xe_tcp *t, uint16_t port, int backlog)
+    int xe_tcp_connect(xe_tcp *t, uint32_t addr, uint16_t port, uint16_t local_port, xe_ns now)
+    int xe_tcp_connected(xe_tcp *t, int sock)
+    int xe_tcp_info_ "xe_tcp_info"(const xe_tcp *t, int sock, xe_tcp_info *info)
+    void xe_tcp_set_addr(xe_tcp *t, uint32_t addr)
+    uint32_t xe_tcp_addr(const xe_tcp *t)
+
+cdef enum:
+    MAX_WORK = 256
+    ESRCH = 3
+    EINTR = 4
+    EINVAL = 22
+
+HOST = XE_NODE_HOST
+
+
+cdef int64_t check(int64_t rc) except -1:
+    """The one way to raise: a negative errno becomes its OSError."""
+    global errno
+    if rc >= 0:
+        return rc
+    from os import strerror
+    raise OSError(-rc, strerror(-rc))
+
+
+cdef class Machine:
+    cdef xe_machine *_m
+    cdef xe_host *_h
+    cdef bint _real
+
+    def __cinit__(self, *, uint64_t frames, uint64_t seed=0, bint real=False, uint32_t trace_records=65536):
+        cdef xe_machine_config cfg
+        memset(&cfg, 0, sizeof(cfg))
+        cfg.frames = frames
+        cfg.seed = seed
+        cfg.real = real
+        cfg.trace_records = trace_records
+        check(xe_machine_create(&self._m, &cfg))
+        self._h = xe_machine_host(self._m)
+        self._real = real
+
+    def __dealloc__(self):
+        if self._m is not NULL:
+            xe_machine_destroy(self._m)
+
+    def close(self):
+        if self._m is not NULL:
+            xe_machine_destroy(self._m)
+            self._m = NULL
+
+    cdef int _open(self) except -1:
+        if self._m is NULL:
+            raise ValueError("the machine is closed")
+        return 0
+
+    cdef xe_sockets *_sockets(self, uint32_t node) except NULL:
+        cdef xe_sockets *s
+        self._open()
+        s = xe_machine_sockets(self._m, node)
+        if s is NULL:
+            check(-ESRCH)
+        return s
+
+    @property
+    def now(self):
+        self._open()
+        return xe_machine_now(self._m)
+
+    @property
+    def trace_hash(self):
+        self._open()
+        return xe_machine_counters_(self._m).trace_hash
+
+    @property
+    def event_index(self):
+        self._open()
+        return xe_machine_counters_(self._m).events
+
+    def run(self, uint64_t until, uint64_t max_events=0):
+        cdef xe_work work[MAX_WORK]
+        cdef int n, i
+        self._open()
+        if self._real:
+            with nogil:
+                n = xe_machine_run(self._m, until, max_events, work, MAX_WORK)
+            if n == -EINTR:
+                PyErr_CheckSignals()
+                return []
+        else:
+            n = xe_machine_run(self._m, until, max_events, work, MAX_WORK)
+        check(n)
+        return [(work[i].kind, work[i].node, work[i].generation, work[i].arg, work[i].a, work[i].b)
+                for i in range(n)]
+
+    # domains
+
+    def create_domain(self, *, uint64_t pages, uint64_t max_pages, uint64_t window_pages, bint privileged,
+                      uint32_t ip):
+        cdef xe_domain_config cfg
+        cdef uint32_t domid = 0
+        self._open()
+        memset(&cfg, 0, sizeof(cfg))
+        cfg.pages = pages
+        cfg.max_pages = max_pages
+        cfg.window_pages = window_pages
+        cfg.privileged = privileged
+        cfg.ip = ip
+        check(xe_domain_create(self._h, &cfg, &domid))
+        return domid
+
+    def attach_stack(self, uint32_t domid, *, uint64_t seed, uint32_t max_socks=0, uint32_t buffer=0):
+        cdef xe_tcp_config cfg
+        self._open()
+        memset(&cfg, 0, sizeof(cfg))
+        cfg.seed = seed
+        cfg.max_socks = max_socks
+        cfg.snd_buf = cfg.rcv_buf = buffer
+        check(xe_machine_attach_stack(self._m, domid, &cfg))
+
+    def destroy_domain(self, uint32_t domid):
+        self._open()
+        check(xe_machine_destroy_domain(self._m, domid))
+
+    def pause(self, uint32_t domid):
+        self._open()
+        check(xe_machine_pause(self._m, domid, True))
+
+    def unpause(self, uint32_t domid):
+        self._open()
+        check(xe_machine_pause(self._m, domid, False))
+
+    def panic(self, uint32_t domid):
+        self._open()
+        check(xe_machine_panic(self._m, domid))
+
+    def domain_info(self, uint32_t domid):
+        cdef xe_domain_info info
+        self._open()
+        check(xe_domain_info_(self._h, domid, &info))
+        return info
+
+    def domain_ids(self):
+        cdef xe_domain_info info
+        cdef uint32_t i
+        self._open()
+        return [i for i in range(64) if xe_domain_info_(self._h, i, &info) == 0]
+
+    def free_pages(self):
+        self._open()
+        return xe_host_free_pages(self._h)
+
+    def hypercall(self, uint32_t domid, uint32_t nr, uint64_t a1=0, uint64_t a2=0, uint64_t a3=0,
+                  uint64_t a4=0, uint64_t a5=0):
+        cdef uint64_t arg[5]
+        self._open()
+        arg[0] = a1
+        arg[1] = a2
+        arg[2] = a3
+        arg[3] = a4
+        arg[4] = a5
+        return xe_machine_hypercall(self._m, domid, nr, arg)
+
+    def guest_read(self, uint32_t domid, uint64_t gva, size_t n):
+        cdef bytes data
+        self._open()
+        data = PyBytes_FromStringAndSize(NULL, n)
+        check(xe_guest_read(self._h, domid, gva, PyBytes_AS_STRING(data), n))
+        return data
+
+    def guest_write(self, uint32_t domid, uint64_t gva, data):
+        cdef Py_buffer view
+        cdef int rc
+        self._open()
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        rc = xe_guest_write(self._h, domid, gva, view.buf, view.len)
+        PyBuffer_Release(&view)
+        check(rc)
+
+    def guest_translate(self, uint32_t domid, uint64_t gva):
+        cdef uint64_t maddr = 0
+        self._open()
+        check(xe_guest_translate(self._h, domid, gva, &maddr))
+        return maddr
+
+    def guest_add(self, uint32_t domid, uint64_t gva, uint64_t n):
+        cdef uint64_t word
+        self._open()
+        check(xe_guest_read(self._h, domid, gva, &word, 8))
+        word += n
+        check(xe_guest_write(self._h, domid, gva, &word, 8))
+
+    def next_pending_port(self, uint32_t domid):
+        self._open()
+        return xe_next_pending_port(self._h, domid)
+
+    def send_virq(self, uint32_t domid, uint32_t virq):
+        self._open()
+        xe_send_virq(self._h, domid, virq)
+
+    # the VMM's side
+
+    def pair_info(self, uint32_t domid):
+        cdef xe_pair_info info
+        self._open()
+        if xe_pair_info_(self._h, domid, &info):
+            return None
+        return info
+
+    def vzs_signal(self, uint32_t domid, uint32_t bits):
+        self._open()
+        check(xe_vzs_signal(self._h, domid, bits))
+
+    def vzs_complete(self, uint32_t primary, int status):
+        self._open()
+        check(xe_vzs_complete(self._h, primary, status))
+
+    def vzs_fence(self, uint32_t primary):
+        self._open()
+        check(xe_machine_fence(self._m, primary))
+
+    def vzs_set_next_ip(self, uint32_t domid, uint32_t ip):
+        self._open()
+        check(xe_vzs_set_next_ip(self._h, domid, ip))
+
+    def vzs_forget_backup(self, uint32_t primary):
+        self._open()
+        check(xe_vzs_forget_backup(self._h, primary))
+
+    def heartbeat_arm(self, uint32_t domid, bint on):
+        self._open()
+        check(xe_heartbeat_arm(self._h, domid, on))
+
+    def path_set(self, uint32_t ip, uint32_t domid):
+        self._open()
+        check(xe_machine_path_set(self._m, ip, domid))
+
+    def path_clear(self, uint32_t ip):
+        self._open()
+        check(xe_path_clear(self._h, ip))
+
+    def path_lookup(self, uint32_t ip):
+        self._open()
+        return check(xe_path_lookup(self._h, ip))
+
+    def log_info(self, uint32_t domid):
+        cdef xe_ssw_info info
+        cdef const xe_ssw_counters *count
+        cdef xe_ssw *ssw
+        self._open()
+        ssw = xe_machine_wrapper(self._m, domid)
+        if ssw is NULL:
+            check(-2)
+        xe_ssw_info_(ssw, &info)
+        count = xe_ssw_counters_(ssw)
+        result = {}
+        result.update(info)
+        result.update(count[0])
+        return result
+
+    def counters(self):
+        cdef const xe_machine_counters *c
+        self._open()
+        c = xe_machine_counters_(self._m)
+        names = ("", "link", "no_route", "spoofed", "ssw_in", "ssw_out", "paused", "pool")
+        result = {"events": c.events, "packets": c.packets}
+        result.update({"dropped_" + names[i]: c.drops[i] for i in range(1, 8)})
+        result.update(xe_host_counters_(self._h)[0])
+        return result
+
+    # the north-side wrapper
+
+    def nsw_attach(self, uint32_t domid, uint64_t gva, uint32_t extents):
+        self._open()
+        check(xe_machine_nsw_attach(self._m, domid, gva, extents))
+
+    def nsw_protect(self, uint32_t domid, uint16_t port, bint on):
+        xe_sockets_protect(self._sockets(domid), port, on)
+
+    def nsw_counters(self, uint32_t domid):
+        cdef xe_sockets *s = self._sockets(domid)
+        return {"bytes_fed": s.nsw.bytes_fed, "bytes_dropped": s.nsw.bytes_dropped, "corrupt": s.nsw.corrupt}
+
+    # network
+
+    def add_host(self, uint32_t ip, *, uint64_t bits_per_second=0, uint64_t delay=0, uint32_t loss_ppm=0,
+                 uint32_t reorder_ppm=0, uint32_t duplicate_ppm=0, uint64_t seed=0, uint32_t max_socks=0,
+                 uint32_t buffer=0):
+        cdef xe_link_config link
+        cdef xe_tcp_config cfg
+        cdef uint32_t node = 0
+        self._open()
+        memset(&link, 0, sizeof(link))
+        memset(&cfg, 0, sizeof(cfg))
+        link.bits_per_second = bits_per_second
+        link.delay = delay
+        link.loss_ppm = loss_ppm
+        link.reorder_ppm = reorder_ppm
+        link.duplicate_ppm = duplicate_ppm
+        cfg.seed = seed
+        cfg.max_socks = max_socks
+        cfg.snd_buf = cfg.rcv_buf = buffer
+        check(xe_machine_add_host(self._m, ip, &link, seed, &cfg, &node))
+        return node
+
+    def set_addr(self, uint32_t node, uint32_t ip):
+        xe_tcp_set_addr(self._sockets(node).tcp, ip)
+
+    def addr(self, uint32_t node):
+        return xe_tcp_addr(self._sockets(node).tcp)
+
+    def arm_timer(self, uint32_t node, uint32_t token, uint64_t at):
+        self._open()
+        check(xe_machine_arm_timer(self._m, node, token, at))
+
+    def listen(self, uint32_t node, uint16_t port, int backlog):
+        return check(xe_tcp_listen(self._sockets(node).tcp, port, backlog))
+
+    def accept(self, uint32_t node, int sock):
+        return check(xe_sock_accept(self._sockets(node), sock))
+
+    def connect(self, uint32_t node, uint32_t ip, uint16_t port):
+        cdef int rc = xe_tcp_connect(self._sockets(node).tcp, ip, port, 0, xe_machine_now(self._m))
+        check(rc)
+        xe_machine_flush(self._m, node)
+        return rc
+
+    def connected(self, uint32_t node, int sock):
+        return -xe_tcp_connected(self._sockets(node).tcp, sock)
+
+    def send(self, uint32_t node, int sock, data):
+        cdef xe_sockets *s = self._sockets(node)
+        cdef Py_buffer view
+        cdef long n
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        n = xe_sock_send(s, sock, view.buf, view.len, xe_machine_now(self._m))
+        PyBuffer_Release(&view)
+        check(n)
+        xe_machine_flush(self._m, node)
+        return n
+
+    def recv(self, uint32_t node, int sock, Py_ssize_t n):
+        cdef xe_sockets *s = self._sockets(node)
+        cdef bytes data
+        cdef long got
+        if n < 0:
+            check(-EINVAL)
+        data = PyBytes_FromStringAndSize(NULL, n)
+        got = xe_sock_recv(s, sock, PyBytes_AS_STRING(data), n, xe_machine_now(self._m))
+        check(got)
+        xe_machine_flush(self._m, node)
+        return data[:got]
+
+    def recv_into(self, uint32_t node, int sock, buffer):
+        cdef xe_sockets *s = self._sockets(node)
+        cdef Py_buffer view
+        cdef long got
+        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+        got = xe_sock_recv(s, sock, view.buf, view.len, xe_machine_now(self._m))
+        PyBuffer_Release(&view)
+        check(got)
+        xe_machine_flush(self._m, node)
+        return got
+
+    def shutdown(self, uint32_t node, int sock):
+        check(xe_sock_shutdown(self._sockets(node), sock, xe_machine_now(self._m)))
+        xe_machine_flush(self._m, node)
+
+    def close_socket(self, uint32_t node, int sock):
+        check(xe_sock_close(self._sockets(node), sock, xe_machine_now(self._m)))
+        xe_machine_flush(self._m, node)
+
+    def drop_socket(self, uint32_t node, int sock):
+        check(xe_sock_drop(self._sockets(node), sock, xe_machine_now(self._m)))
+        xe_machine_flush(self._m, node)
+
+    def poll(self, uint32_t node, int sock):
+        return xe_sock_poll(self._sockets(node), sock)
+
+    def ready(self, uint32_t node):
+        cdef int sock = 0
+        cdef unsigned mask = 0
+        self._open()
+        result = []
+        while check(xe_machine_ready(self._m, node, &sock, &mask)):
+            result.append((sock, mask))
+        return result
+
+    def socket_names(self, uint32_t node, int sock):
+        cdef xe_tcp_info info
+        check(xe_tcp_info_(self._sockets(node).tcp, sock, &info))
+        return info.local_addr, info.local_port, info.peer_addr, info.peer_port
+
+    # the real clock
+
+    def forward(self, uint32_t gateway, uint32_t host_addr, uint16_t host_port, uint32_t guest_addr,
+                uint16_t guest_port):
+        self._open()
+        return check(xe_machine_forward(self._m, gateway, host_addr, host_port, guest_addr, guest_port))
+
+    def watch_fd(self, int fd, bint readable, bint writable):
+        self._open()
+        check(xe_machine_watch(self._m, fd, readable, writable))
+
+    def trace(self, uint64_t since=0):
+        cdef uint64_t first, count, i
+        cdef uint32_t mask
+        cdef const xe_trace_record *t
+        cdef const xe_trace_record *r
+        self._open()
+        t = xe_machine_trace(self._m, since, &first, &count, &mask)
+        result = []
+        for i in range(first, first + count):
+            r = &t[i & mask]
+            result.append((r.index, r.time, r.kind, r.node, r.a, r.b, r.c))
+        return result

@@ -1,0 +1,24 @@
+"""The composition root: puts machine, guests, OZS and VZS together."""
+
+from vzs import Timeline, as_dict, as_line, timelines
+from xenemu.boot.clients import add_client, run_client, small_config
+from xenemu.boot.config import BootConfig, Forward, Link, parse_forward, parse_size
+from xenemu.boot.status import DomainStatus
+from xenemu.boot.system import System
+
+__all__ = [
+    "BootConfig",
+    "DomainStatus",
+    "Forward",
+    "Link",
+    "System",
+    "Timeline",
+    "add_client",
+    "as_dict",
+    "as_line",
+    "parse_forward",
+    "parse_size",
+    "run_client",
+    "small_config",
+    "timelines",
+]

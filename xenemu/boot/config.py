@@ -1,0 +1,91 @@
+"""What to boot: sizes, addresses, links, clock."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PAGE = 4096
+MIB = 1 << 20
+EXTENT = 2 * MIB
+UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+CONTROL_IP = 0x0A000064  # 10.0.0.100
+SERVICE_IP = 0x0A000001  # 10.0.0.1
+GATEWAY_IP = 0x0A000101  # 10.0.1.1
+CLIENT_IP = 0x0A000102  # 10.0.1.2, the first of the clients
+SERVICE_PORT = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A real TCP port of 127.0.0.1 (0: any), forwarded to a port of the service address."""
+
+    host_port: int
+    guest_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A LAN link of a client, alike both ways. Zeroes: instant and clean."""
+
+    bits_per_second: int = 0
+    delay_ns: int = 0
+    loss_ppm: int = 0
+    reorder_ppm: int = 0
+    duplicate_ppm: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BootConfig:
+    """One emulated host. Sizes in bytes."""
+
+    root: Path = field(default_factory=Path.cwd)
+    forwards: tuple[Forward, ...] = (Forward(8080, SERVICE_PORT),)
+    control_memory: int = 64 * MIB
+    primary_memory: int = 256 * MIB
+    log: int = 512 * MIB  # 20 live uploads of 20 MB, with as much again for the next ones
+    seed: int = 0
+    real: bool = True
+    backup: bool = True
+    link: Link = Link()
+    program: str = "xenemu.guest.programs.httpd"
+    arguments: tuple[str, ...] | None = None  # None: those of httpd
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for sizes that nothing can be built with."""
+        if self.control_memory < 4 * MIB or self.primary_memory < 4 * MIB:
+            raise ValueError("a domain needs at least 4M")
+        if self.control_memory % PAGE or self.primary_memory % PAGE:
+            raise ValueError("memory comes in pages of 4K")
+        if not EXTENT <= self.log <= 4096 * EXTENT or self.log % EXTENT:
+            raise ValueError("the log comes in extents of 2M, 1 to 4096 of them")
+
+    @property
+    def service_argv(self) -> list[str]:
+        """Arguments of the service's program."""
+        if self.arguments is not None:
+            return list(self.arguments)
+        return ["--port", str(SERVICE_PORT), str(self.root)]
+
+    @property
+    def frames(self) -> int:
+        """Machine memory: control, primary, backup, a faulty one, the log, and some room."""
+        return (self.control_memory + 4 * self.primary_memory + self.log) // PAGE + 8192
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "64M", "1G", "4096K" or "65536"; ValueError."""
+    text = text.strip().upper().removesuffix("IB").removesuffix("B")
+    unit = text[-1:] if text[-1:] in UNITS else ""
+    digits = text.removesuffix(unit) if unit else text
+    if not digits.isascii() or not digits.isdigit():
+        raise ValueError(f"not a size: {text!r}")
+    return int(digits) * UNITS[unit]
+
+
+def parse_forward(text: str) -> Forward:
+    """HOSTPORT:PORT; ValueError."""
+    host, separator, guest = text.partition(":")
+    if not separator or not host.isdecimal() or not guest.isdecimal():
+        raise ValueError(f"not HOSTPORT:PORT: {text!r}")
+    if int(host) > 65535 or not 0 < int(guest) <= 65535:
+        raise ValueError(f"no such port: {text!r}")
+    return Forward(int(host), int(guest))

@@ -1,0 +1,75 @@
+"""What `list` shows."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+PAGE = 4096
+
+
+class Source(Protocol):
+    """The part of the core that this reads."""
+
+    def domain_ids(self) -> list[int]: ...
+    def domain_info(self, domid: int) -> dict[str, int]: ...
+    def log_info(self, domid: int) -> dict[str, int]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DomainStatus:
+    """One line of `list`. Memory in bytes; log use in percent, -1 without a log."""
+
+    id: int
+    name: str
+    role: str
+    state: str
+    memory: int
+    ip: str
+    heartbeats: int
+    connections: int
+    log_percent: float
+
+    def as_dict(self) -> dict[str, object]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+def state_of(info: dict[str, int]) -> str:
+    """In one word, the worst that is true."""
+    for name, key in (("dying", "dying"), ("crashed", "crashed"), ("paused", "pause_count")):
+        if info[key]:
+            return name
+    return "running"
+
+
+def collect(source: Source, role: Callable[[int], str]) -> list[DomainStatus]:
+    """All domains, by id."""
+    result = []
+    for domid in source.domain_ids():
+        info = source.domain_info(domid)
+        kind = role(domid)
+        connections, percent = _log_use(source, domid) if kind == "primary" else (0, -1.0)
+        result.append(
+            DomainStatus(
+                id=domid,
+                name=f"d{domid}",
+                role=kind,
+                state=state_of(info),
+                memory=info["tot_pages"] * PAGE,
+                ip=".".join(str(info["ip"] >> shift & 255) for shift in (24, 16, 8, 0)),
+                heartbeats=info["heartbeats"],
+                connections=connections,
+                log_percent=percent,
+            )
+        )
+    return result
+
+
+def _log_use(source: Source, domid: int) -> tuple[int, float]:
+    try:
+        log = source.log_info(domid)
+    except OSError:
+        return 0, -1.0
+    used = log["blocks"] - log["blocks_free"]
+    percent = 100.0 * used / log["blocks"] if log["blocks"] else 0.0
+    return log["connections"] - log["unprotected"], round(percent, 2)

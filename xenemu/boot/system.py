@@ -1,0 +1,294 @@
+"""The composition root: one machine, its domains, OZS in each, the VZS, and the way in.
+
+The only place that knows both halves of the framework. A System is driven by whoever calls
+`run_until` or `run_forever`; under the virtual clock that is a test, under the real one the CLI.
+"""
+
+import errno
+import importlib
+import os
+import signal
+from collections.abc import Callable, Sequence
+
+from ozs import Role
+from vzs import EventLog, RecoveryPolicy, Vzs
+from xenemu.boot.config import CONTROL_IP, GATEWAY_IP, SERVICE_IP, BootConfig
+from xenemu.boot.guests import Guest, build_guest, create_domain
+from xenemu.boot.status import DomainStatus, collect
+from xenemu.boot.vmm_side import HostToolstack, Timers, VmmWork
+from xenemu.machine import Machine
+from xenemu.vmm import Event, Vmm
+
+NS = 1_000_000_000
+LOCALHOST = 0x7F000001
+BOOT_SECONDS = 60.0
+Done = Callable[[int, str], None]
+Listener = Callable[[Event], None]
+
+
+class System:
+    """An emulated Xen host. Use as a context manager, or call `close`."""
+
+    def __init__(self, config: BootConfig) -> None:
+        """Creates machine, control and primary; raises OSError (ENOMEM, EADDRINUSE, ...)."""
+        importlib.import_module("aiohttp.web")  # slow; not inside a guest's first step
+        self.config = config
+        self.log = EventLog()
+        self.guests: dict[int, Guest] = {}
+        self.ports: dict[int, int] = {}  # guest port -> real port
+        self._listeners: list[Listener] = []
+        self._published = 0
+        self._running: dict[int, list[Done]] = {}
+        self.machine = Machine(frames=config.frames, seed=config.seed, real=config.real)
+        try:
+            self._assemble()
+        except BaseException:
+            self.close()
+            raise
+
+    def _assemble(self) -> None:
+        config, machine = self.config, self.machine
+        self.gateway = machine.add_host(GATEWAY_IP, seed=config.seed)
+        timers = Timers(self.gateway)
+        machine.attach(self.gateway, timers)
+        if config.real:
+            for forward in config.forwards:
+                self.ports[forward.guest_port] = machine.core.forward(
+                    self.gateway.id, LOCALHOST, forward.host_port, SERVICE_IP, forward.guest_port
+                )
+        toolstack = HostToolstack(machine, timers, self.log, self._start_backup, self._ended)
+        self.vmm = Vmm(machine.core, toolstack)
+        self.vzs = Vzs(self.vmm, self.log, RecoveryPolicy())
+        machine.attach_vmm(VmmWork(self.vmm))
+        self.control = create_domain(machine, config.control_memory, privileged=True, ip=CONTROL_IP)
+        first = create_domain(machine, config.primary_memory, log=config.log, ip=SERVICE_IP)
+        self._build(self.control, Role.CONTROL)
+        self._build(first, Role.PRIMARY)
+        self._first = first
+
+    def __enter__(self) -> "System":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends everything. Idempotent."""
+        self.machine.close()
+        self.guests.clear()
+
+    # running
+
+    @property
+    def now(self) -> int:
+        """Machine time, ns."""
+        return self.machine.now
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """`listener` gets each event from now on, outside every guest's step, until the returned
+        function is called."""
+        self._publish()
+        self._listeners.append(listener)
+
+        def forget() -> None:
+            if listener in self._listeners:
+                self._publish()
+                self._listeners.remove(listener)
+
+        return forget
+
+    def _publish(self) -> None:
+        if self._published == self.log.count:
+            return
+        events = self.log.since(self._published)
+        self._published = self.log.count
+        for event in events:
+            for listener in list(self._listeners):
+                listener(event)
+
+    def run_until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Runs until the condition holds; False after that much machine time."""
+
+        def met() -> bool:
+            self._publish()
+            return condition()
+
+        return self.machine.run_until(met, self.now + int(seconds * NS))
+
+    def run_for(self, seconds: float) -> None:
+        """Runs that much machine time."""
+        self.machine.run(self.now + int(seconds * NS))
+
+    def run_forever(self, stop: Callable[[], bool]) -> None:
+        """Serves until stop() is true."""
+
+        def stopped() -> bool:
+            self._publish()
+            return stop()
+
+        self.machine.run_forever(stopped)
+
+    # fig. 7
+
+    def boot(self, report: Callable[[str], None] = lambda line: None) -> None:
+        """Boots up to the protected state, through the real system calls of the guests.
+
+        `report` gets a line for each step. Raises OSError: ETIMEDOUT, or EIO when a step fails.
+        """
+        primary = self.guests[self._first]
+        if not self.run_until(lambda: primary.ozs.service_up or primary.failed, BOOT_SECONDS):
+            raise OSError(errno.ETIMEDOUT, "the service of the primary does not start")
+        if primary.failed:
+            raise OSError(errno.EIO, "the service of the primary ended: " + self._last_console())
+        report(self._line(self._first, "service is up"))
+        if not self.config.backup:
+            return
+        self._step(report, self.control, ["zlctl", "ins-auth", str(self._first)])
+        for step in ("boot-backup", "change-backup-ip", "suspend-backup"):
+            self._step(report, self._first, ["zlctl", step])
+
+    def _step(self, report: Callable[[str], None], domid: int, argv: Sequence[str]) -> None:
+        report(self._line(domid, " ".join(argv)))
+
+        def show(event: Event) -> None:
+            report(self._line(event.domid, describe(event), event.time))
+
+        forget = self.listen(show)
+        try:
+            status, output = self.run_command(domid, argv)
+            self.machine.run(self.now)  # what the command's last call has started
+        finally:
+            forget()
+        if status:
+            raise OSError(errno.EIO, output.strip() or f"{argv[1]} failed")
+
+    def _line(self, domid: int, text: str, time: int | None = None) -> str:
+        return f"{(self.now if time is None else time) / 1e6:10.3f} ms  d{domid}  {text}"
+
+    def _last_console(self) -> str:
+        lines = [str(e.details["line"]) for e in self.log.since() if e.name == "console"]
+        return lines[-1] if lines else "no output"
+
+    # what the commands do
+
+    def primary(self) -> Guest:
+        """The current primary; OSError(ESRCH) when there is none."""
+        for domid, guest in sorted(self.guests.items()):
+            if self._role(domid) == "primary":
+                return guest
+        raise OSError(errno.ESRCH, "there is no primary")
+
+    def protected(self) -> bool:
+        """A healthy primary has a suspended backup."""
+        try:
+            primary = self.primary()
+        except OSError:
+            return False
+        pair = self.vmm.pair(primary.domid)
+        return pair is not None and pair.state.name == "SUSPENDED" and not primary.failed
+
+    def crash_app(self) -> int:
+        """Kills the service of the current primary (SIGKILL); the domain. OSError(ESRCH)."""
+        guest = self.primary()
+        if guest.failed or guest.service is None:
+            raise OSError(errno.ESRCH, "the primary's service does not run")
+        self.vmm.emit("crash-injected", guest.domid, kind="app")
+        guest.kernel.sig_exit(guest.service.pid, signal.SIGKILL)
+        return guest.domid
+
+    def crash_kernel(self) -> int:
+        """Stops the kernel of the current primary dead; the domain. OSError(ESRCH)."""
+        guest = self.primary()
+        if guest.crashed:
+            raise OSError(errno.ESRCH, "the primary's kernel does not run")
+        self.vmm.emit("crash-injected", guest.domid, kind="kernel")
+        guest.crashed = True
+        self.machine.core.panic(guest.domid)
+        self.machine.detach(guest.domid)
+        self._fail_commands(guest.domid, "kernel crashed")
+        return guest.domid
+
+    def list(self) -> list[DomainStatus]:
+        """All domains, zombies included."""
+        return collect(self.machine.core, self._role)
+
+    def find(self, name: str) -> int:
+        """A domain by id, or by role; OSError(ESRCH)."""
+        for domid in self.vmm.domain_ids():
+            if name in (str(domid), f"d{domid}", self._role(domid)):
+                return domid
+        raise OSError(errno.ESRCH, f"no domain {name!r}")
+
+    def pause(self, domid: int) -> None:
+        """One pause more. OSError."""
+        self.vmm.pause(domid)
+        self.vmm.emit("paused", domid)
+
+    def unpause(self, domid: int) -> None:
+        """One pause less. OSError(EINVAL) at zero."""
+        if not self.vmm.domain(domid).pause_count:
+            raise OSError(errno.EINVAL, "the domain is not paused")
+        self.vmm.unpause(domid)
+        self.vmm.emit("unpaused", domid)
+
+    def exec(self, domid: int, argv: Sequence[str], done: Done) -> None:
+        """Starts a command in a guest; `done(status, output)` at its end. OSError(ESRCH...)."""
+        guest = self.guests.get(domid)
+        if guest is None or guest.crashed:
+            raise OSError(errno.ESRCH, "no kernel runs in this domain")
+        if not self.vmm.domain(domid).runnable:
+            raise OSError(errno.EAGAIN, "the domain is not running")
+        lines: list[str] = []
+        process = guest.kernel.start_command(argv, lines.append)
+        if process is None:
+            done(127, "\n".join(lines))
+            return
+        waiting = self._running.setdefault(domid, [])
+        waiting.append(done)
+
+        def ended(_: object) -> None:
+            if done in waiting:
+                waiting.remove(done)
+                done(process.exit_status or 0, "\n".join(lines))
+
+        process.on_exit.append(ended)
+
+    def run_command(self, domid: int, argv: Sequence[str]) -> tuple[int, str]:
+        """`exec`, and runs the machine until it is done: (status, output). OSError(ETIMEDOUT)."""
+        results: list[tuple[int, str]] = []
+        self.exec(domid, argv, lambda status, output: results.append((status, output)))
+        if not self.run_until(lambda: bool(results), BOOT_SECONDS):
+            raise OSError(errno.ETIMEDOUT, f"{' '.join(argv)}: {os.strerror(errno.ETIMEDOUT)}")
+        return results[0]
+
+    # for the VMM's side
+
+    def _build(self, domid: int, role: Role) -> None:
+        self.guests[domid] = build_guest(self.machine, self.config, domid, role, self._note)
+
+    def _start_backup(self, domid: int, primary: int) -> None:
+        self._build(domid, Role.BACKUP)
+
+    def _ended(self, domid: int) -> None:
+        self.guests.pop(domid, None)
+        self._fail_commands(domid, "domain destroyed")
+
+    def _fail_commands(self, domid: int, why: str) -> None:
+        for done in self._running.pop(domid, []):
+            done(255, why)
+
+    def _note(self, domid: int, name: str, **details: int | str) -> None:
+        self.log.append(Event(self.now, name, domid, details))
+
+    def _role(self, domid: int) -> str:
+        if domid == self.control:
+            return "control"
+        pair = self.vmm.pair(domid)
+        if pair is None:
+            return "primary" if domid == self._first else "retired"
+        return "primary" if domid == pair.primary else "backup"
+
+
+def describe(event: Event) -> str:
+    """An event's name and details in one line."""
+    return " ".join([event.name, *(f"{key}={value}" for key, value in event.details.items())])

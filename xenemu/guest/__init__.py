@@ -1,0 +1,27 @@
+"""The guest side: a kernel whose processes are ordinary asyncio programs."""
+
+from xenemu.guest._current import current_process, syscall
+from xenemu.guest.errors import ProcessKilled
+from xenemu.guest.kernel import Kernel
+from xenemu.guest.memory import ARG_BASE, GUEST_BASE, ArgumentArea
+from xenemu.guest.process import Process, ProcessState
+from xenemu.guest.socket import GuestSocket, ip_number, ip_text
+from xenemu.machine import Domain, HostNode, Node
+
+__all__ = [
+    "ARG_BASE",
+    "GUEST_BASE",
+    "ArgumentArea",
+    "Domain",
+    "GuestSocket",
+    "HostNode",
+    "Kernel",
+    "Node",
+    "Process",
+    "ProcessKilled",
+    "ProcessState",
+    "current_process",
+    "ip_number",
+    "ip_text",
+    "syscall",
+]

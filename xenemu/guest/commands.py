@@ -1,0 +1,108 @@
+"""The kernel's own syscalls, and the commands of a guest that use them.
+
+Syscalls are callables (process, *args). Commands are programs: async (argv) -> exit status.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any
+
+from xenemu.guest._current import syscall
+from xenemu.guest.socket import ip_number, ip_text
+
+if TYPE_CHECKING:
+    from xenemu.guest.kernel import Kernel
+    from xenemu.guest.process import Process
+
+
+def install_syscalls(kernel: Kernel) -> None:
+    """The calls that every kernel has."""
+
+    def processes(process: Process) -> list[tuple[int, str, str]]:
+        return [
+            (each.pid, each.state.value, " ".join([each.name, *each.argv]))
+            for each in kernel.processes.values()
+            if not each.exited
+        ]
+
+    def set_addr(process: Process, ip: int) -> None:
+        kernel.node.set_addr(ip)
+
+    kernel.syscalls.update(
+        getpid=lambda process: process.pid,
+        kill=lambda process, pid, sig: kernel.kill(pid, sig),
+        stop=lambda process, pid: kernel.stop(pid),
+        exit=lambda process, status: kernel.sys_exit(process.pid, status),
+        processes=processes,
+        get_addr=lambda process: kernel.node.addr,
+        set_addr=set_addr,
+        uname=lambda process: kernel.name,
+    )
+
+
+async def ps(argv: list[str]) -> int:
+    """ps: the processes, but for itself."""
+    own = syscall("getpid")
+    rows: Any = syscall("processes")
+    print(f"{'PID':>5} {'STATE':<8} COMMAND")
+    for pid, state, command in rows:
+        if pid != own:
+            print(f"{pid:>5} {state:<8} {command}")
+    return 0
+
+
+async def ifconfig(argv: list[str]) -> int:
+    """ifconfig [[eth0] ADDRESS]: shows or sets the address."""
+    words = argv[1:] if argv[:1] == ["eth0"] else argv
+    if len(words) > 1:
+        print("usage: ifconfig [[eth0] ADDRESS]")
+        return 2
+    if words:
+        try:
+            address = ip_number(words[0])
+        except OSError:
+            print(f"ifconfig: bad address {words[0]!r}")
+            return 1
+        syscall("set_addr", address)
+        return 0
+    current: Any = syscall("get_addr")
+    print(f"eth0: inet {ip_text(current)} mtu 1500")
+    return 0
+
+
+async def kill(argv: list[str]) -> int:
+    """kill [-SIGNAL] PID: SIGNAL is a number or a name; default TERM."""
+    words = list(argv)
+    sig = int(signal.SIGTERM)
+    try:
+        if words and words[0].startswith("-"):
+            word = words.pop(0)[1:]
+            sig = int(word) if word.isdigit() else int(signal.Signals["SIG" + word.upper()])
+        (pid,) = map(int, words)
+    except (ValueError, KeyError):
+        print("usage: kill [-SIGNAL] PID")
+        return 2
+    try:
+        syscall("kill", pid, sig)
+    except ProcessLookupError:
+        print(f"kill: {pid}: no such process")
+        return 1
+    return 0
+
+
+async def stop(argv: list[str]) -> int:
+    """stop PID: tells a process to stop, which is then no fault."""
+    try:
+        (pid,) = map(int, argv)
+        syscall("stop", pid)
+    except ValueError:
+        print("usage: stop PID")
+        return 2
+    except ProcessLookupError:
+        print(f"stop: {argv[0]}: no such process")
+        return 1
+    return 0
+
+
+COMMANDS = {"ps": ps, "ifconfig": ifconfig, "kill": kill, "stop": stop}

@@ -1,0 +1,1 @@
+"""Programs that run in guests. They know nothing of the framework."""

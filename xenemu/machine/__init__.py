@@ -1,0 +1,21 @@
+"""The machine as Python sees it; the only package that knows the C core."""
+
+from xenemu.machine.domain import Domain
+from xenemu.machine.machine import HOST, Machine, NodeHandler, VmmHandler
+from xenemu.machine.node import HANGUP, READABLE, WRITABLE, HostNode, Node
+from xenemu.machine.work import VmmEvent, WorkKind
+
+__all__ = [
+    "HANGUP",
+    "HOST",
+    "READABLE",
+    "WRITABLE",
+    "Domain",
+    "HostNode",
+    "Machine",
+    "Node",
+    "NodeHandler",
+    "VmmEvent",
+    "VmmHandler",
+    "WorkKind",
+]

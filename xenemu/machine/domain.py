@@ -1,0 +1,59 @@
+"""A guest's view of its own domain: hypercalls, its own memory, its own stack; nothing else."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from xenemu.machine.node import CoreNode
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+
+class Domain(CoreNode):
+    """What a guest kernel is given. Methods are those of the core, for this domain only."""
+
+    __slots__ = ()
+
+    @property
+    def is_domain(self) -> bool:
+        """True."""
+        return True
+
+    def hypercall(
+        self, nr: int, a1: int = 0, a2: int = 0, a3: int = 0, a4: int = 0, a5: int = 0
+    ) -> int:
+        """The non-negative result. A negative one is raised as the OSError of that errno."""
+        result = self._core.hypercall(self._id, nr, a1, a2, a3, a4, a5)
+        if result < 0:
+            raise OSError(-result, os.strerror(-result))
+        return result
+
+    def guest_read(self, gva: int, n: int) -> bytes:
+        """n bytes at guest address gva, through the guest's page tables; EFAULT."""
+        return self._core.guest_read(self._id, gva, n)
+
+    def guest_write(self, gva: int, data: Buffer) -> None:
+        """Writes at guest address gva; EFAULT."""
+        self._core.guest_write(self._id, gva, data)
+
+    def guest_translate(self, gva: int) -> int:
+        """Machine address of a guest address, by walking the guest's tables; EFAULT."""
+        return self._core.guest_translate(self._id, gva)
+
+    def guest_add(self, gva: int, n: int) -> None:
+        """Adds n to a 64-bit word: the heartbeat's plain store."""
+        self._core.guest_add(self._id, gva, n)
+
+    def next_pending_port(self) -> int:
+        """A pending, unmasked event channel port, cleared by this call; -1: none."""
+        return self._core.next_pending_port(self._id)
+
+    def nsw_attach(self, gva: int, extents: int) -> None:
+        """The kernel's north-side wrapper uses the log mapped at gva; EFAULT."""
+        self._core.nsw_attach(self._id, gva, extents)
+
+    def nsw_protect(self, port: int, on: bool) -> None:
+        """Socket calls on connections of this port pass the wrapper, or no longer."""
+        self._core.nsw_protect(self._id, port, on)
