@@ -57,11 +57,15 @@ static int64_t do_memory_op(struct xe_host *h, struct xe_domain *d, const uint64
 	uint16_t domid = XE_ABI_domid_SELF;
 
 	switch (arg[0]) {
-	case 0: case 1: case 6:
+	case 0:
+	case 1:
+	case 6:
 		if (xe_copy_from(h, d, &r, arg[1], sizeof(r)))
 			return 0; /* none done, says Xen */
 		return xe_memory_reservation(h, d, (uint32_t)arg[0], &r);
-	case 3: case 4: case 14:
+	case 3:
+	case 4:
+	case 14:
 		if (xe_copy_from(h, d, &domid, arg[1], sizeof(domid)))
 			return -EFAULT;
 		return xe_memory_query(h, d, (uint32_t)arg[0], domid);
@@ -74,7 +78,9 @@ static int64_t do_memory_op(struct xe_host *h, struct xe_domain *d, const uint64
 
 static int64_t do_xen_version(struct xe_host *h, struct xe_domain *d, const uint64_t arg[6])
 {
-	struct { uint32_t idx, map; } f;
+	struct {
+		uint32_t idx, map;
+	} f;
 	char extra[16] = ".7";
 
 	switch (arg[0]) {
@@ -166,41 +172,55 @@ union evtchn_arg {
 static int evtchn_op(struct xe_host *h, struct xe_domain *d, uint64_t cmd, union evtchn_arg *a)
 {
 	switch (cmd) {
-	case 0: return xe_evtchn_bind_interdomain(h, d, &a->interdomain);
-	case 1: return xe_evtchn_bind_virq(d, &a->virq);
-	case 3: return xe_evtchn_close(h, d, a->port.port);
-	case 4: return xe_evtchn_send(h, d, a->port.port);
-	case 5: return xe_evtchn_status(h, d, &a->status);
-	case 6: return xe_evtchn_alloc_unbound(h, d, &a->unbound);
-	case 7: return xe_evtchn_bind_ipi(d, &a->ipi);
-	case 8: return xe_evtchn_bind_vcpu(d, &a->vcpu);
-	case 9: return xe_evtchn_unmask(h, d, a->port.port);
-	case 10: return xe_evtchn_reset(h, d, a->domid);
-	default: return -ENOSYS;
+	case 0:
+		return xe_evtchn_bind_interdomain(h, d, &a->interdomain);
+	case 1:
+		return xe_evtchn_bind_virq(d, &a->virq);
+	case 3:
+		return xe_evtchn_close(h, d, a->port.port);
+	case 4:
+		return xe_evtchn_send(h, d, a->port.port);
+	case 5:
+		return xe_evtchn_status(h, d, &a->status);
+	case 6:
+		return xe_evtchn_alloc_unbound(h, d, &a->unbound);
+	case 7:
+		return xe_evtchn_bind_ipi(d, &a->ipi);
+	case 8:
+		return xe_evtchn_bind_vcpu(d, &a->vcpu);
+	case 9:
+		return xe_evtchn_unmask(h, d, a->port.port);
+	case 10:
+		return xe_evtchn_reset(h, d, a->domid);
+	default:
+		return -ENOSYS;
 	}
 }
 
 static int64_t do_event_channel_op(struct xe_host *h, struct xe_domain *d, const uint64_t arg[6])
 {
-	static const struct { uint8_t size; bool out; } shape[] = {
-		[0] = { sizeof(struct xe_evtchn_bind_interdomain), true },
-		[1] = { sizeof(struct xe_evtchn_bind_virq), true },
-		[3] = { sizeof(struct xe_evtchn_port), false },
-		[4] = { sizeof(struct xe_evtchn_port), false },
-		[5] = { sizeof(struct xe_evtchn_status), true },
-		[6] = { sizeof(struct xe_evtchn_alloc_unbound), true },
-		[7] = { sizeof(struct xe_evtchn_bind_ipi), true },
-		[8] = { sizeof(struct xe_evtchn_bind_vcpu), false },
-		[9] = { sizeof(struct xe_evtchn_port), false },
-		[10] = { sizeof(uint16_t), false },
+	static const struct {
+		uint8_t size;
+		bool out;
+	} shape[] = {
+		[0] = {sizeof(struct xe_evtchn_bind_interdomain), true},
+		[1] = {sizeof(struct xe_evtchn_bind_virq), true},
+		[3] = {sizeof(struct xe_evtchn_port), false},
+		[4] = {sizeof(struct xe_evtchn_port), false},
+		[5] = {sizeof(struct xe_evtchn_status), true},
+		[6] = {sizeof(struct xe_evtchn_alloc_unbound), true},
+		[7] = {sizeof(struct xe_evtchn_bind_ipi), true},
+		[8] = {sizeof(struct xe_evtchn_bind_vcpu), false},
+		[9] = {sizeof(struct xe_evtchn_port), false},
+		[10] = {sizeof(uint16_t), false},
 	};
 	union evtchn_arg a;
 	int r;
 
 	if (arg[0] >= sizeof(shape) / sizeof(shape[0]) || !shape[arg[0]].size)
 		return -ENOSYS;
-	r = shape[arg[0]].out ? xe_copy_arg(h, d, &a, arg[1], shape[arg[0]].size) :
-		xe_copy_from(h, d, &a, arg[1], shape[arg[0]].size);
+	r = shape[arg[0]].out ? xe_copy_arg(h, d, &a, arg[1], shape[arg[0]].size)
+			      : xe_copy_from(h, d, &a, arg[1], shape[arg[0]].size);
 	if (!r)
 		r = evtchn_op(h, d, arg[0], &a);
 	if (!r && shape[arg[0]].out)
@@ -257,18 +277,20 @@ static int64_t do_multicall(struct xe_host *h, struct xe_domain *d, const uint64
 
 		if (xe_copy_arg(h, d, &e, gva, sizeof(e)))
 			return -EFAULT;
-		e.result = e.op == XE_ABI_hypercall_multicall ? (uint64_t)-EINVAL :
-			(uint64_t)dispatch(h, d, e.op, e.args);
+		e.result = e.op == XE_ABI_hypercall_multicall
+				   ? (uint64_t)-EINVAL
+				   : (uint64_t)dispatch(h, d, e.op, e.args);
 		if (xe_copy_to(h, d, gva, &e, sizeof(e)))
 			return -EFAULT;
 	}
 	return 0;
 }
 
-int64_t xe_hypercall(struct xe_host *h, uint32_t domid, uint32_t nr, const uint64_t arg[5], xe_ns now)
+int64_t xe_hypercall(struct xe_host *h, uint32_t domid, uint32_t nr, const uint64_t arg[5],
+		     xe_ns now)
 {
 	struct xe_domain *d = xe_live_domain(h, domid);
-	uint64_t a[6] = { 0 };
+	uint64_t a[6] = {0};
 	int64_t r;
 
 	(void)now;

@@ -28,7 +28,7 @@ void xe_machine_trace_add(struct xe_machine *m, uint32_t kind, uint32_t node, ui
 	struct xe_trace_record *r = &m->trace[m->traced & (m->cfg.trace_records - 1)];
 	uint64_t hash = m->count.trace_hash;
 
-	*r = (struct xe_trace_record){ m->traced++, m->now, kind, node, a, b, c };
+	*r = (struct xe_trace_record){m->traced++, m->now, kind, node, a, b, c};
 	if (m->cfg.real) /* two real runs never agree */
 		return;
 	hash = mix(mix(hash, m->now), (uint64_t)kind << 32 | node);
@@ -270,8 +270,8 @@ static void *reserve(size_t bytes)
 
 static int allocate(struct xe_machine *m)
 {
-	struct xe_host_config host = { .frames = m->cfg.frames, .release = release_frames,
-				       .release_ctx = m };
+	struct xe_host_config host = {
+		.frames = m->cfg.frames, .release = release_frames, .release_ctx = m};
 	int rc = xe_memory_open(&m->memory, m->cfg.frames * XE_PAGE_SIZE);
 
 	if (rc)
@@ -295,7 +295,7 @@ static int allocate(struct xe_machine *m)
 int xe_machine_create(struct xe_machine **out, const struct xe_machine_config *cfg)
 {
 	struct xe_machine *m;
-	struct xe_event tick = { .time = XE_SECOND / XE_TICK_HZ };
+	struct xe_event tick = {.time = XE_SECOND / XE_TICK_HZ};
 	int rc;
 
 	if (cfg->frames == 0 || cfg->trace_records == 0 ||
@@ -367,7 +367,7 @@ const struct xe_machine_counters *xe_machine_counters(const struct xe_machine *m
 
 static void run_tick(struct xe_machine *m, const struct xe_event *e)
 {
-	struct xe_event next = { .time = e->time + XE_SECOND / XE_TICK_HZ, .kind = e->kind };
+	struct xe_event next = {.time = e->time + XE_SECOND / XE_TICK_HZ, .kind = e->kind};
 
 	if (e->kind == XE_EV_CHECK) {
 		xe_heartbeat_check(m->host, m->now);
@@ -377,7 +377,7 @@ static void run_tick(struct xe_machine *m, const struct xe_event *e)
 	}
 	for (uint32_t i = 0; i < XE_MAX_DOMAINS; i++) {
 		struct xe_node *n = &m->node[i];
-		struct xe_work w = { .kind = XE_WORK_TICK, .node = i, .generation = n->generation };
+		struct xe_work w = {.kind = XE_WORK_TICK, .node = i, .generation = n->generation};
 
 		if (n->used && n->has_stack && n->running && !n->panicked)
 			xe_machine_post(m, &w);
@@ -388,7 +388,7 @@ static void run_tick(struct xe_machine *m, const struct xe_event *e)
 static void run_timer(struct xe_machine *m, const struct xe_event *e)
 {
 	struct xe_node *n = xe_node_of(m, e->node);
-	struct xe_work w = { .kind = XE_WORK_TIMER, .node = e->node, .arg = e->arg };
+	struct xe_work w = {.kind = XE_WORK_TIMER, .node = e->node, .arg = e->arg};
 
 	if (!n || n->panicked)
 		return;
@@ -487,7 +487,7 @@ static int wait_real(struct xe_machine *m, xe_ns until)
 	if (now > m->now && (m->heap_count == 0 || m->heap[0].time >= now))
 		m->now = now;
 	for (int i = 0; i < n; i++) {
-		struct xe_work w = { .kind = XE_WORK_FD, .arg = (uint32_t)fds[i] };
+		struct xe_work w = {.kind = XE_WORK_FD, .arg = (uint32_t)fds[i]};
 
 		xe_machine_post(m, &w);
 	}
@@ -725,8 +725,8 @@ void xe_machine_flush(struct xe_machine *m, uint32_t node)
 
 int xe_machine_arm_timer(struct xe_machine *m, uint32_t node, uint32_t token, xe_ns at)
 {
-	struct xe_event e = { .time = at > m->now ? at : m->now, .kind = XE_EV_TIMER,
-			      .node = node, .arg = token };
+	struct xe_event e = {
+		.time = at > m->now ? at : m->now, .kind = XE_EV_TIMER, .node = node, .arg = token};
 
 	if (!xe_node_of(m, node))
 		return -ESRCH;
@@ -760,8 +760,9 @@ int xe_machine_forward(struct xe_machine *m, uint32_t gateway, uint32_t host_add
 {
 	int rc = open_driver(m, gateway);
 
-	return rc ? rc : xe_relay_listen(xe_driver_relay(m->driver), host_addr, host_port,
-					 guest_addr, guest_port);
+	return rc ? rc
+		  : xe_relay_listen(xe_driver_relay(m->driver), host_addr, host_port, guest_addr,
+				    guest_port);
 }
 
 int xe_machine_watch(struct xe_machine *m, int fd, int readable, int writable)

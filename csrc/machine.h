@@ -42,8 +42,13 @@ enum xe_trace_kind {
 };
 
 enum xe_drop_reason {
-	XE_DROP_LINK = 1, XE_DROP_NO_ROUTE, XE_DROP_SPOOFED, XE_DROP_SSW_IN, XE_DROP_SSW_OUT,
-	XE_DROP_PAUSED, XE_DROP_POOL,
+	XE_DROP_LINK = 1,
+	XE_DROP_NO_ROUTE,
+	XE_DROP_SPOOFED,
+	XE_DROP_SSW_IN,
+	XE_DROP_SSW_OUT,
+	XE_DROP_PAUSED,
+	XE_DROP_POOL,
 };
 
 struct xe_trace_record {

@@ -17,7 +17,15 @@ enum {
 	XE_FDS = 64,
 };
 
-enum xe_event_kind { XE_EV_ARRIVE, XE_EV_DELIVER, XE_EV_TCP, XE_EV_TIMER, XE_EV_TICK, XE_EV_CHECK, XE_EV_SSW };
+enum xe_event_kind {
+	XE_EV_ARRIVE,
+	XE_EV_DELIVER,
+	XE_EV_TCP,
+	XE_EV_TIMER,
+	XE_EV_TICK,
+	XE_EV_CHECK,
+	XE_EV_SSW
+};
 enum xe_priority { XE_PRI_NORMAL, XE_PRI_TICK, XE_PRI_CHECK };
 
 struct xe_event {
@@ -42,7 +50,8 @@ struct xe_node {
 	uint32_t rx_head, rx_count;
 };
 
-struct xe_guard {                /* a protected address */
+/* a protected address */
+struct xe_guard {
 	bool used;
 	uint32_t ip, ports_version;
 	struct xe_ssw *ssw;

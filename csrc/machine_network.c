@@ -59,7 +59,10 @@ static void over_link(struct xe_machine *m, struct xe_node *n, struct xe_link *l
 	for (int i = 0; i < copies; i++) {
 		uint32_t packet = xe_buffer_take(m, data, len);
 		struct xe_event e = {
-			.time = arrival[i], .kind = kind, .node = n->id, .packet = packet,
+			.time = arrival[i],
+			.kind = kind,
+			.node = n->id,
+			.packet = packet,
 		};
 
 		if (packet == XE_NO_PACKET || xe_event_push(m, &e, XE_PRI_NORMAL)) {
@@ -142,7 +145,7 @@ static void onto_lan(struct xe_machine *m, const uint8_t *data, size_t len)
 {
 	uint32_t ip = word(data + 16), packet;
 	struct xe_node *n = host_of(m, ip);
-	struct xe_event e = { .time = m->now, .kind = XE_EV_ARRIVE };
+	struct xe_event e = {.time = m->now, .kind = XE_EV_ARRIVE};
 
 	if (n) {
 		over_link(m, n, &n->down, XE_EV_DELIVER, data, len);
@@ -176,7 +179,7 @@ static void from_domain(struct xe_machine *m, struct xe_node *n, uint8_t *data, 
 static void arm_tcp(struct xe_machine *m, struct xe_node *n)
 {
 	xe_ns at = xe_tcp_poll_at(n->sockets.tcp);
-	struct xe_event e = { .kind = XE_EV_TCP, .node = n->id };
+	struct xe_event e = {.kind = XE_EV_TCP, .node = n->id};
 
 	if (at == XE_NEVER || at >= n->timer_at)
 		return;
@@ -197,7 +200,9 @@ static void post_ready(struct xe_machine *m, struct xe_node *n)
 	}
 	if (!n->posted && xe_tcp_has_ready(n->sockets.tcp)) {
 		struct xe_work w = {
-			.kind = XE_WORK_SOCKETS, .node = n->id, .generation = n->generation,
+			.kind = XE_WORK_SOCKETS,
+			.node = n->id,
+			.generation = n->generation,
 		};
 
 		n->posted = true;
@@ -246,8 +251,7 @@ static void settle_guard(struct xe_machine *m, struct xe_guard *g)
 	}
 	at = xe_ssw_poll_at(g->ssw);
 	if (at != XE_NEVER && (g->armed_at <= m->now || at < g->armed_at)) {
-		struct xe_event e = { .time = at > m->now ? at : m->now + XE_MS,
-				      .kind = XE_EV_SSW };
+		struct xe_event e = {.time = at > m->now ? at : m->now + XE_MS, .kind = XE_EV_SSW};
 
 		if (xe_event_push(m, &e, XE_PRI_NORMAL) == 0)
 			g->armed_at = e.time;
@@ -263,8 +267,11 @@ void xe_network_wrapper_events(struct xe_machine *m)
 		while (g->used && xe_ssw_next_event(g->ssw, &e)) {
 			int domid = xe_path_lookup(m->host, g->ip);
 			struct xe_work w = {
-				.kind = XE_WORK_WRAPPER, .node = domid < 0 ? 0 : (uint32_t)domid,
-				.arg = e.kind, .a = e.slot, .b = e.value,
+				.kind = XE_WORK_WRAPPER,
+				.node = domid < 0 ? 0 : (uint32_t)domid,
+				.arg = e.kind,
+				.a = e.slot,
+				.b = e.value,
 			};
 
 			xe_machine_post(m, &w);

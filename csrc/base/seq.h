@@ -9,10 +9,22 @@ static inline int32_t xe_seq_diff(uint32_t a, uint32_t b)
 {
 	return (int32_t)(a - b);
 }
-static inline bool xe_seq_lt(uint32_t a, uint32_t b) { return xe_seq_diff(a, b) < 0; }
-static inline bool xe_seq_le(uint32_t a, uint32_t b) { return xe_seq_diff(a, b) <= 0; }
-static inline bool xe_seq_gt(uint32_t a, uint32_t b) { return xe_seq_diff(a, b) > 0; }
-static inline bool xe_seq_ge(uint32_t a, uint32_t b) { return xe_seq_diff(a, b) >= 0; }
+static inline bool xe_seq_lt(uint32_t a, uint32_t b)
+{
+	return xe_seq_diff(a, b) < 0;
+}
+static inline bool xe_seq_le(uint32_t a, uint32_t b)
+{
+	return xe_seq_diff(a, b) <= 0;
+}
+static inline bool xe_seq_gt(uint32_t a, uint32_t b)
+{
+	return xe_seq_diff(a, b) > 0;
+}
+static inline bool xe_seq_ge(uint32_t a, uint32_t b)
+{
+	return xe_seq_diff(a, b) >= 0;
+}
 
 /* The 64-bit stream offset nearest to `near` whose sequence number is `seq`,
  * where sequence number `base` is offset 0. */

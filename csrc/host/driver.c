@@ -83,7 +83,7 @@ static int xe_pwait2(struct xe_driver *d, xe_ns timeout)
 
 static int xe_add(struct xe_driver *d, int fd, uint32_t events, uint64_t data)
 {
-	struct epoll_event ev = { .events = events, .data.u64 = data };
+	struct epoll_event ev = {.events = events, .data.u64 = data};
 
 	if (!epoll_ctl(d->epoll_fd, EPOLL_CTL_ADD, fd, &ev))
 		return 0;
@@ -152,7 +152,7 @@ int xe_driver_watch(struct xe_driver *d, int fd, int readable, int writable)
 /* As xe_pwait2, by timerfd. A stale expiry is cleared by arming again. */
 static int xe_timer_wait(struct xe_driver *d, xe_ns timeout)
 {
-	struct itimerspec its = { 0 };
+	struct itimerspec its = {0};
 
 	if (timeout != XE_NEVER) {
 		its.it_value.tv_sec = (time_t)(timeout / XE_SECOND);

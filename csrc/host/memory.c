@@ -38,8 +38,7 @@ int xe_memory_open(struct xe_memory *m, size_t bytes)
 		return -errno;
 	if (ftruncate(fd, (off_t)bytes) < 0)
 		goto fail;
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		       MAP_SHARED | MAP_NORESERVE, fd, 0);
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
 
 	if (p == MAP_FAILED)
 		goto fail;
@@ -78,8 +77,8 @@ void xe_memory_punch(struct xe_memory *m, size_t offset, size_t n)
 	if (!n)
 		return;
 	do
-		rc = fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			       (off_t)offset, (off_t)n);
+		rc = fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+			       (off_t)n);
 	while (rc < 0 && errno == EINTR);
 	if (rc < 0)
 		memset(m->base + offset, 0, n); /* zero is promised, giving back is not */

@@ -94,14 +94,14 @@ enum xe_verdict { XE_GO_ON, XE_HOST_FAILED, XE_GUEST_FAILED };
 /* A tag: XE_RELAY_TAG, 31 bits of generation, 31 bits of index, is-listener. */
 static uint64_t xe_tag(uint32_t generation, uint32_t index, bool listener)
 {
-	return XE_RELAY_TAG | (uint64_t)(generation & 0x7fffffff) << 32 |
-	       (uint64_t)index << 1 | listener;
+	return XE_RELAY_TAG | (uint64_t)(generation & 0x7fffffff) << 32 | (uint64_t)index << 1 |
+	       listener;
 }
 
 static void *xe_sparse(size_t n)
 {
-	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		       -1, 0);
 
 	if (p == MAP_FAILED)
 		return NULL;
@@ -136,7 +136,7 @@ static void xe_pipe_reset(struct xe_pipe *p)
 {
 	if (p->high > XE_PIPE_KEEP)
 		madvise(p->buf + XE_PIPE_KEEP, XE_PIPE_SIZE - XE_PIPE_KEEP, MADV_DONTNEED);
-	*p = (struct xe_pipe){ .buf = p->buf };
+	*p = (struct xe_pipe){.buf = p->buf};
 }
 
 static void xe_slot_free(struct xe_relay *r, struct xe_slot *s)
@@ -160,7 +160,7 @@ static void xe_slot_free(struct xe_relay *r, struct xe_slot *s)
 /* Closes a real socket. A child of fork may still share it, so epoll is told. */
 static void xe_close_fd(struct xe_relay *r, int fd, bool reset)
 {
-	struct linger linger = { .l_onoff = 1, .l_linger = 0 };
+	struct linger linger = {.l_onoff = 1, .l_linger = 0};
 
 	if (reset)
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
@@ -285,8 +285,8 @@ static long xe_write_guest(struct xe_relay *r, struct xe_slot *s, xe_ns now)
 {
 	if (!s->up.len)
 		return 0;
-	long n = xe_tcp_send(r->gateway, s->sock, s->up.buf + s->up.head,
-			     xe_pipe_front(&s->up), now);
+	long n = xe_tcp_send(r->gateway, s->sock, s->up.buf + s->up.head, xe_pipe_front(&s->up),
+			     now);
 
 	if (n > 0) {
 		xe_pipe_take(&s->up, (uint32_t)n);
@@ -404,7 +404,7 @@ static void xe_pump(struct xe_relay *r, struct xe_slot *s, xe_ns now)
 
 static int xe_epoll_add(struct xe_relay *r, int fd, uint32_t events, uint64_t tag)
 {
-	struct epoll_event ev = { .events = events | EPOLLET, .data.u64 = tag };
+	struct epoll_event ev = {.events = events | EPOLLET, .data.u64 = tag};
 
 	return epoll_ctl(r->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
 }
@@ -488,8 +488,8 @@ static int xe_listen_socket(uint32_t addr, uint16_t port, struct sockaddr_in *na
 	return -err;
 }
 
-int xe_relay_listen(struct xe_relay *r, uint32_t host_addr, uint16_t host_port,
-		    uint32_t guest_addr, uint16_t guest_port)
+int xe_relay_listen(struct xe_relay *r, uint32_t host_addr, uint16_t host_port, uint32_t guest_addr,
+		    uint16_t guest_port)
 {
 	struct sockaddr_in name;
 
@@ -506,7 +506,7 @@ int xe_relay_listen(struct xe_relay *r, uint32_t host_addr, uint16_t host_port,
 		close(fd);
 		return err;
 	}
-	*l = (struct xe_listener){ .fd = fd, .guest_addr = guest_addr, .guest_port = guest_port };
+	*l = (struct xe_listener){.fd = fd, .guest_addr = guest_addr, .guest_port = guest_port};
 	r->listener_count++;
 	return ntohs(name.sin_port);
 }

@@ -26,8 +26,8 @@ int xe_relay_create(struct xe_relay **out, struct xe_tcp *gateway, int epoll_fd,
 void xe_relay_destroy(struct xe_relay *r);
 /* Listens on a real address (addresses and ports in host byte order); the real port
  * (host_port 0: any) or -errno. */
-int xe_relay_listen(struct xe_relay *r, uint32_t host_addr, uint16_t host_port,
-		    uint32_t guest_addr, uint16_t guest_port);
+int xe_relay_listen(struct xe_relay *r, uint32_t host_addr, uint16_t host_port, uint32_t guest_addr,
+		    uint16_t guest_port);
 /* Bounded work: an event moves at most about 1 MiB. xe_relay_pending: some of it is
  * left (or a slot is free again for a connection that waits), so call xe_relay_run
  * soon and do not sleep. */

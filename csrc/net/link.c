@@ -32,8 +32,7 @@ static xe_ns wire_time(const struct xe_link *l, uint64_t bytes)
 
 	if (bps == 0)
 		return 0;
-	return bits / bps * XE_SECOND +
-	       (xe_ns)((unsigned __int128)(bits % bps) * XE_SECOND / bps);
+	return bits / bps * XE_SECOND + (xe_ns)((unsigned __int128)(bits % bps) * XE_SECOND / bps);
 }
 
 static bool chance(struct xe_link *l, uint32_t ppm)

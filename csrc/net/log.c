@@ -29,10 +29,10 @@ static void lay_out(struct xe_log *log)
 	log->slots_at = align_up(log->buckets_at + slots * 4ull, sizeof(struct xe_log_slot));
 	log->record_links_at = log->slots_at + slots * sizeof(struct xe_log_slot);
 	log->block_links_at = log->record_links_at + log->record_blocks * 4ull;
-	log->records_at = align_up(log->block_links_at + bytes / XE_LOG_BLOCK * 4,
-				   XE_LOG_RECORD_BLOCK);
-	log->blocks_at = align_up(log->records_at + (uint64_t)log->record_blocks *
-				  XE_LOG_RECORD_BLOCK, XE_LOG_BLOCK);
+	log->records_at =
+		align_up(log->block_links_at + bytes / XE_LOG_BLOCK * 4, XE_LOG_RECORD_BLOCK);
+	log->blocks_at = align_up(
+		log->records_at + (uint64_t)log->record_blocks * XE_LOG_RECORD_BLOCK, XE_LOG_BLOCK);
 	xe_assert(log->blocks_at < bytes);
 	log->blocks = (uint32_t)((bytes - log->blocks_at) / XE_LOG_BLOCK);
 }

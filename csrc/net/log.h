@@ -39,18 +39,21 @@ enum xe_log_state {
 	XE_LOG_UNPROTECTED, /* goes on, but a fault ends it */
 };
 
-enum {                      /* xe_log_slot.options: what both ends agreed on */
+/* xe_log_slot.options: what both ends agreed on */
+enum {
 	XE_LOG_OPT_WSCALE = 1,
 	XE_LOG_OPT_TS = 2,
 };
 
-enum {                      /* xe_log_slot.fins */
+/* xe_log_slot.fins */
+enum {
 	XE_LOG_PEER_FIN = 1,
 	XE_LOG_OWN_FIN = 2,
 	XE_LOG_OWN_FIN_ACKED = 4,
 };
 
-enum {                      /* xe_log_slot.nsw_flags */
+/* xe_log_slot.nsw_flags */
+enum {
 	XE_LOG_ACCEPTED = 1,
 	XE_LOG_CLOSED = 2,  /* the service asked for FIN at nsw_close_at */
 	XE_LOG_ABORTED = 4, /* the service's close may answer RST */
@@ -171,14 +174,13 @@ uint32_t xe_log_find(const struct xe_log *log, uint32_t local_addr, uint16_t loc
  * build can stop a writer at each of them. */
 #ifdef XE_FAULT_POINTS
 void xe_fault_point(void);
-#define XE_LOG_COMMIT(field, value)                                                                \
-	do {                                                                                       \
-		xe_fault_point();                                                                  \
-		atomic_store_explicit(&(field), (value), memory_order_release);                    \
+#define XE_LOG_COMMIT(field, value)                                             \
+	do {                                                                    \
+		xe_fault_point();                                               \
+		atomic_store_explicit(&(field), (value), memory_order_release); \
 	} while (0)
 #else
-#define XE_LOG_COMMIT(field, value)                                                                \
-	atomic_store_explicit(&(field), (value), memory_order_release)
+#define XE_LOG_COMMIT(field, value) atomic_store_explicit(&(field), (value), memory_order_release)
 #endif
 #define XE_LOG_LOAD(field) atomic_load_explicit(&(field), memory_order_acquire)
 

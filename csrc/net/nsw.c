@@ -280,7 +280,7 @@ static void append_record(struct xe_nsw *n, struct xe_nsw_conn *c, const struct 
 
 void xe_nsw_record(struct xe_nsw *n, struct xe_nsw_conn *c, long result)
 {
-	struct xe_log_record r = { .sequence = n->sequence++, .out_written = c->written };
+	struct xe_log_record r = {.sequence = n->sequence++, .out_written = c->written};
 
 	if (!still_ours(n, c) || result == -EAGAIN)
 		return;

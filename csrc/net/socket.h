@@ -17,7 +17,8 @@ struct xe_sockets {
 	uint8_t protected_port[65536 / 8];
 };
 
-int xe_sockets_init(struct xe_sockets *s, const struct xe_tcp_config *cfg); /* 0, -ENOMEM, -EINVAL */
+int xe_sockets_init(struct xe_sockets *s,
+		    const struct xe_tcp_config *cfg); /* 0, -ENOMEM, -EINVAL */
 void xe_sockets_fini(struct xe_sockets *s);
 void xe_sockets_protect(struct xe_sockets *s, uint16_t port, bool on);
 

@@ -295,7 +295,7 @@ void xe_ssw_notify(struct xe_ssw *s, uint32_t kind, uint32_t slot, uint64_t valu
 	if (s->event_count == XE_SSW_EVENTS)
 		return;
 	s->event[(s->event_head + s->event_count++) % XE_SSW_EVENTS] =
-		(struct xe_ssw_event){ .kind = kind, .slot = slot, .value = value };
+		(struct xe_ssw_event){.kind = kind, .slot = slot, .value = value};
 }
 
 bool xe_ssw_next_event(struct xe_ssw *s, struct xe_ssw_event *e)

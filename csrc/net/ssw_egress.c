@@ -103,8 +103,7 @@ static void note_tsval(struct xe_ssw *s, struct xe_conn *c, const struct xe_pack
 {
 	uint32_t tsval = p->seg.opt.tsval + (c->recovered ? c->ts_delta : 0);
 
-	if (!(c->options & XE_LOG_OPT_TS) || !p->seg.opt.has_ts ||
-	    !xe_seq_gt(tsval, c->own_tsval))
+	if (!(c->options & XE_LOG_OPT_TS) || !p->seg.opt.has_ts || !xe_seq_gt(tsval, c->own_tsval))
 		return;
 	c->own_tsval = tsval;
 	xe_conn_slot(s, c)->own_tsval = tsval;

@@ -54,7 +54,7 @@ static void range_add(struct xe_conn *c, uint64_t from, uint64_t to)
 			c->range[i + 1 + k - j] = c->range[k];
 		c->ranges -= j - i - 1;
 	}
-	c->range[i] = (struct xe_range){ from, to };
+	c->range[i] = (struct xe_range){from, to};
 }
 
 static void commit_logged(struct xe_ssw *s, struct xe_conn *c, uint64_t end)
@@ -270,8 +270,7 @@ static enum xe_verdict take_reset(struct xe_ssw *s, struct xe_conn *c, struct xe
 	return XE_DROP;
 }
 
-static enum xe_verdict take_syn(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
-				xe_ns now)
+static enum xe_verdict take_syn(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p, xe_ns now)
 {
 	xe_wire_strip_syn_options(p, false);
 	if (c && c->attach != XE_LIVE) {
@@ -311,8 +310,8 @@ static enum xe_verdict take_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 	int64_t next = (int64_t)c->rcv_logged + ((c->fins & XE_LOG_PEER_FIN) ? 1 : 0);
 	int64_t last = end + ((p->seg.flags & XE_FIN) ? 1 : 0);
 	bool fresh = end > (int64_t)c->rcv_logged && p->payload_len > 0 && !c->unprotected;
-	bool acceptable = last > offset ? last > next && offset < (int64_t)c->right_edge :
-					  offset >= next && offset <= (int64_t)c->right_edge;
+	bool acceptable = last > offset ? last > next && offset < (int64_t)c->right_edge
+					: offset >= next && offset <= (int64_t)c->right_edge;
 
 	if (!paws_ok(c, &p->seg) || !(p->seg.flags & XE_ACK) || !ack_ok(c, ack)) {
 		s->count.not_believed++;

@@ -30,7 +30,8 @@ enum xe_conn_attach {
 	XE_FAKING,           /* a fake SYN is out, L is frozen */
 };
 
-enum {                       /* packets to make */
+/* packets to make */
+enum {
 	XE_TODO_ACK = 1,     /* third step of the fake handshake */
 	XE_TODO_FIN = 2,     /* the logged FIN, to TCP */
 	XE_TODO_WAKE = 4,    /* the log's end, to the peer */

@@ -61,7 +61,7 @@ uint32_t xe_ssw_replay(struct xe_ssw *s, xe_ns now)
 
 static struct xe_segment segment(const struct xe_conn *c, enum xe_direction to)
 {
-	struct xe_segment seg = { .flags = XE_ACK };
+	struct xe_segment seg = {.flags = XE_ACK};
 
 	if (to == XE_TO_GUEST) {
 		seg.saddr = c->peer_addr;
@@ -128,8 +128,8 @@ enum xe_verdict xe_ssw_reestablished(struct xe_ssw *s, struct xe_conn *c, struct
 		xe_wire_set_tsval(p, p->seg.opt.tsval + c->ts_delta);
 		return XE_PASS;
 	}
-	xe_ssw_todo(s, c, XE_TODO_ACK | XE_TODO_WAKE |
-		    ((c->fins & XE_LOG_PEER_FIN) ? XE_TODO_FIN : 0));
+	xe_ssw_todo(s, c,
+		    XE_TODO_ACK | XE_TODO_WAKE | ((c->fins & XE_LOG_PEER_FIN) ? XE_TODO_FIN : 0));
 	return XE_DROP;
 }
 
@@ -221,8 +221,7 @@ static struct xe_conn *next_to_fake(struct xe_ssw *s, xe_ns now)
 	return NULL;
 }
 
-size_t xe_ssw_dispatch(struct xe_ssw *s, uint8_t *buf, size_t cap, enum xe_direction *to,
-		       xe_ns now)
+size_t xe_ssw_dispatch(struct xe_ssw *s, uint8_t *buf, size_t cap, enum xe_direction *to, xe_ns now)
 {
 	struct xe_conn *c;
 

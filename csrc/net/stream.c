@@ -39,7 +39,7 @@ void xe_block_pool_fini(struct xe_block_pool *pool)
 
 void xe_stream_init(struct xe_stream *s)
 {
-	*s = (struct xe_stream){ .first = XE_LOG_NONE, .last = XE_LOG_NONE, .at = XE_LOG_NONE };
+	*s = (struct xe_stream){.first = XE_LOG_NONE, .last = XE_LOG_NONE, .at = XE_LOG_NONE};
 }
 
 static void link_block(struct xe_block_pool *pool, struct xe_stream *s, uint32_t block,

@@ -340,12 +340,15 @@ int xe_tcp_info(const struct xe_tcp *t, int sock, struct xe_tcp_info *info)
 	open = s->was_connected;
 	*info = (struct xe_tcp_info){
 		.state = (enum xe_tcp_state)s->state,
-		.local_addr = s->laddr, .peer_addr = s->raddr,
-		.local_port = s->lport, .peer_port = s->rport,
+		.local_addr = s->laddr,
+		.peer_addr = s->raddr,
+		.local_port = s->lport,
+		.peer_port = s->rport,
 		.rcv_queued = open ? xe_sock_readable(s) : 0,
-		.snd_queued = open && xe_seq_gt(s->snd_end, s->snd_una) ?
-			      s->snd_end - s->snd_una : 0,
-		.cwnd = s->cwnd, .ssthresh = s->ssthresh,
+		.snd_queued = open && xe_seq_gt(s->snd_end, s->snd_una) ? s->snd_end - s->snd_una
+									: 0,
+		.cwnd = s->cwnd,
+		.ssthresh = s->ssthresh,
 		.rto_ms = (uint32_t)(xe_cc_rto(s) / XE_MS),
 		.srtt_us = (uint32_t)(s->srtt / XE_US),
 		.retransmits = s->retransmits,

@@ -30,16 +30,25 @@ struct xe_tcp_config {
 	uint64_t seed;
 };
 
-enum {                        /* readiness bits */
+/* readiness bits */
+enum {
 	XE_READABLE = 1,      /* data, EOF, an error, or a connection to accept */
 	XE_WRITABLE = 2,      /* space to send, or connected, or an error */
 	XE_HANGUP = 4,        /* reset, timed out, or both directions closed */
 };
 
 enum xe_tcp_state {
-	XE_TCP_CLOSED, XE_TCP_LISTEN, XE_TCP_SYN_SENT, XE_TCP_SYN_RCVD,
-	XE_TCP_ESTABLISHED, XE_TCP_FIN_WAIT_1, XE_TCP_FIN_WAIT_2,
-	XE_TCP_CLOSE_WAIT, XE_TCP_CLOSING, XE_TCP_LAST_ACK, XE_TCP_TIME_WAIT,
+	XE_TCP_CLOSED,
+	XE_TCP_LISTEN,
+	XE_TCP_SYN_SENT,
+	XE_TCP_SYN_RCVD,
+	XE_TCP_ESTABLISHED,
+	XE_TCP_FIN_WAIT_1,
+	XE_TCP_FIN_WAIT_2,
+	XE_TCP_CLOSE_WAIT,
+	XE_TCP_CLOSING,
+	XE_TCP_LAST_ACK,
+	XE_TCP_TIME_WAIT,
 };
 
 struct xe_tcp_info {
@@ -60,18 +69,23 @@ void xe_tcp_set_addr(struct xe_tcp *t, uint32_t addr);
 uint32_t xe_tcp_addr(const struct xe_tcp *t);
 
 /* Socket calls: >= 0 or -errno. Sockets: -EBADF for one that is not open. */
-int xe_tcp_listen(struct xe_tcp *t, uint16_t port, int backlog);  /* socket; -EADDRINUSE, -EMFILE; port 0: chosen */
+int xe_tcp_listen(struct xe_tcp *t, uint16_t port,
+		  int backlog);  /* socket; -EADDRINUSE, -EMFILE; port 0: chosen */
 int xe_tcp_accept(struct xe_tcp *t, int listener);                /* socket; -EAGAIN */
-int xe_tcp_connect(struct xe_tcp *t, uint32_t addr, uint16_t port, uint16_t local_port, xe_ns now); /* socket, in SYN_SENT */
-int xe_tcp_connected(struct xe_tcp *t, int sock);  /* 0, -EINPROGRESS, -ECONNREFUSED, -ETIMEDOUT */
-long xe_tcp_send(struct xe_tcp *t, int sock, const void *buf, size_t n, xe_ns now); /* -EAGAIN, -EPIPE, -ECONNRESET, -ETIMEDOUT */
-long xe_tcp_recv(struct xe_tcp *t, int sock, void *buf, size_t n, xe_ns now);       /* 0 at EOF; -EAGAIN, -ECONNRESET ... */
-int xe_tcp_shutdown(struct xe_tcp *t, int sock, xe_ns now);  /* sends FIN after what is queued; -ENOTCONN */
+int xe_tcp_connect(struct xe_tcp *t, uint32_t addr, uint16_t port, uint16_t local_port,
+		   xe_ns now); /* socket, in SYN_SENT */
+int xe_tcp_connected(struct xe_tcp *t, int sock); /* 0, -EINPROGRESS, -ECONNREFUSED, -ETIMEDOUT */
+long xe_tcp_send(struct xe_tcp *t, int sock, const void *buf, size_t n,
+		 xe_ns now); /* -EAGAIN, -EPIPE, -ECONNRESET, -ETIMEDOUT */
+long xe_tcp_recv(struct xe_tcp *t, int sock, void *buf, size_t n,
+		 xe_ns now); /* 0 at EOF; -EAGAIN, -ECONNRESET ... */
+int xe_tcp_shutdown(struct xe_tcp *t, int sock,
+		    xe_ns now); /* sends FIN after what is queued; -ENOTCONN */
 /* The handle is gone; the connection finishes in the background. Unread data:
  * RST (RFC 9293 3.6.1, as Linux). A closed listener resets what is in its queue. */
 int xe_tcp_close(struct xe_tcp *t, int sock, xe_ns now);
-int xe_tcp_abort(struct xe_tcp *t, int sock, xe_ns now);  /* RST */
-unsigned xe_tcp_poll(const struct xe_tcp *t, int sock);   /* readiness bits now */
+int xe_tcp_abort(struct xe_tcp *t, int sock, xe_ns now); /* RST */
+unsigned xe_tcp_poll(const struct xe_tcp *t, int sock); /* readiness bits now */
 int xe_tcp_info(const struct xe_tcp *t, int sock, struct xe_tcp_info *info);
 /* The socket (accepted or not) of a 4-tuple, or -ENOENT. */
 int xe_tcp_find(const struct xe_tcp *t, uint32_t local_addr, uint16_t local_port,
@@ -79,9 +93,10 @@ int xe_tcp_find(const struct xe_tcp *t, uint32_t local_addr, uint16_t local_port
 
 /* The network side. */
 void xe_tcp_input(struct xe_tcp *t, uint8_t *packet, size_t len, bool verified, xe_ns now);
-size_t xe_tcp_dispatch(struct xe_tcp *t, uint8_t *buf, size_t cap, xe_ns now); /* next packet, 0: none */
-xe_ns xe_tcp_poll_at(const struct xe_tcp *t);             /* next deadline or XE_NEVER */
-void xe_tcp_timers(struct xe_tcp *t, xe_ns now);          /* runs what is due */
+size_t xe_tcp_dispatch(struct xe_tcp *t, uint8_t *buf, size_t cap,
+		       xe_ns now); /* next packet, 0: none */
+xe_ns xe_tcp_poll_at(const struct xe_tcp *t); /* next deadline or XE_NEVER */
+void xe_tcp_timers(struct xe_tcp *t, xe_ns now); /* runs what is due */
 
 /* Next socket whose readiness gained a bit since it was last returned; its bits
  * in *mask; -1: none. */
@@ -89,8 +104,8 @@ int xe_tcp_next_ready(struct xe_tcp *t, unsigned *mask);
 bool xe_tcp_has_ready(const struct xe_tcp *t);
 
 struct xe_tcp_counters {
-	uint64_t rx, tx, bad, no_socket, unacceptable, retransmits, resets_sent,
-		dup_acks, out_of_order, paws, backlog_drops, challenge_acks;
+	uint64_t rx, tx, bad, no_socket, unacceptable, retransmits, resets_sent, dup_acks,
+		out_of_order, paws, backlog_drops, challenge_acks;
 };
 const struct xe_tcp_counters *xe_tcp_counters(const struct xe_tcp *t);
 

@@ -67,8 +67,8 @@ void xe_cc_sent(struct xe_sock *s, xe_ns now)
 	s->rtt_at = now;
 }
 
-static void measure(struct xe_tcp *t, struct xe_sock *s, uint32_t ack,
-		    const struct xe_packet *p, xe_ns now)
+static void measure(struct xe_tcp *t, struct xe_sock *s, uint32_t ack, const struct xe_packet *p,
+		    xe_ns now)
 {
 	uint32_t ms;
 

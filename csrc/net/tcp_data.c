@@ -63,8 +63,7 @@ bool xe_sock_window_opened(const struct xe_tcp *t, const struct xe_sock *s)
 
 	if (s->fin_rcvd || gain < (int32_t)edge_step(t))
 		return false;
-	return gain >= (int32_t)(t->cfg.rcv_buf / 4) ||
-	       s->rcv_adv - s->rcv_nxt < 2u * t->cfg.mss;
+	return gain >= (int32_t)(t->cfg.rcv_buf / 4) || s->rcv_adv - s->rcv_nxt < 2u * t->cfg.mss;
 }
 
 static void store(struct xe_tcp *t, struct xe_sock *s, uint32_t from, uint32_t to,
@@ -79,7 +78,7 @@ static bool insert_range(struct xe_tcp *t, struct xe_sock *s, uint32_t from, uin
 			 const uint8_t *src)
 {
 	uint32_t i = 0, j, at = from;
-	struct xe_range merged = { from, to };
+	struct xe_range merged = {from, to};
 
 	while (i < s->nranges && xe_seq_lt(s->ranges[i].to, from))
 		i++;

@@ -136,8 +136,7 @@ static void reset(struct xe_tcp *t, struct xe_sock *s, const struct xe_packet *p
 }
 
 /* Whether the segment may go on to its ACK. */
-static bool check_segment(struct xe_tcp *t, struct xe_sock *s, const struct xe_packet *p,
-			  xe_ns now)
+static bool check_segment(struct xe_tcp *t, struct xe_sock *s, const struct xe_packet *p, xe_ns now)
 {
 	uint8_t flags = p->seg.flags;
 
@@ -185,8 +184,7 @@ static void take_timestamp(struct xe_sock *s, const struct xe_packet *p, xe_ns n
 {
 	if (!s->ts_on || xe_seq_gt(p->seg.seq, s->last_ack))
 		return;
-	if (xe_seq_lt(p->seg.opt.tsval, s->ts_recent) &&
-	    now - s->ts_recent_at < XE_TCP_PAWS_IDLE)
+	if (xe_seq_lt(p->seg.opt.tsval, s->ts_recent) && now - s->ts_recent_at < XE_TCP_PAWS_IDLE)
 		return;
 	s->ts_recent = p->seg.opt.tsval;
 	s->ts_recent_at = now;
@@ -283,8 +281,7 @@ static bool take_ack(struct xe_tcp *t, struct xe_sock *s, const struct xe_packet
 	return s->state != XE_TCP_CLOSED;
 }
 
-static void segment_input(struct xe_tcp *t, struct xe_sock *s, const struct xe_packet *p,
-			  xe_ns now)
+static void segment_input(struct xe_tcp *t, struct xe_sock *s, const struct xe_packet *p, xe_ns now)
 {
 	if (s->state == XE_TCP_SYN_SENT)
 		syn_sent_input(t, s, p, now);
@@ -295,8 +292,7 @@ static void segment_input(struct xe_tcp *t, struct xe_sock *s, const struct xe_p
 /* RFC 9293 3.10.7.4, RFC 6191: may this SYN begin a new connection? */
 static bool reuses_time_wait(const struct xe_sock *s, const struct xe_packet *p)
 {
-	if (s->state != XE_TCP_TIME_WAIT ||
-	    (p->seg.flags & (XE_SYN | XE_ACK | XE_RST)) != XE_SYN)
+	if (s->state != XE_TCP_TIME_WAIT || (p->seg.flags & (XE_SYN | XE_ACK | XE_RST)) != XE_SYN)
 		return false;
 	if (s->ts_on && p->seg.opt.has_ts && p->seg.opt.tsval != s->ts_recent)
 		return xe_seq_gt(p->seg.opt.tsval, s->ts_recent);

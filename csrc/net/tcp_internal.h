@@ -137,11 +137,12 @@ void xe_list_init(struct xe_list *l);
 void xe_list_push(struct xe_tcp *t, struct xe_list *l, struct xe_sock *s, enum xe_list_kind k);
 void xe_list_remove(struct xe_tcp *t, struct xe_list *l, struct xe_sock *s, enum xe_list_kind k);
 bool xe_list_has(const struct xe_sock *s, enum xe_list_kind k);
-struct xe_sock *xe_hash_find(const struct xe_tcp *t, uint32_t laddr, uint16_t lport,
-			     uint32_t raddr, uint16_t rport);
+struct xe_sock *xe_hash_find(const struct xe_tcp *t, uint32_t laddr, uint16_t lport, uint32_t raddr,
+			     uint16_t rport);
 void xe_hash_insert(struct xe_tcp *t, struct xe_sock *s);
 struct xe_sock *xe_sock_alloc(struct xe_tcp *t);
-void xe_sock_finish(struct xe_tcp *t, struct xe_sock *s, int err); /* connection over; frees if no user */
+void xe_sock_finish(struct xe_tcp *t, struct xe_sock *s,
+		    int err); /* connection over; frees if no user */
 void xe_sock_free(struct xe_tcp *t, struct xe_sock *s);
 void xe_sock_want_output(struct xe_tcp *t, struct xe_sock *s);
 void xe_sock_ready(struct xe_tcp *t, struct xe_sock *s); /* readiness may have changed */
@@ -171,7 +172,8 @@ void xe_sock_time_wait(struct xe_tcp *t, struct xe_sock *s, xe_ns now);
 
 /* tcp_data.c */
 void xe_sock_data(struct xe_tcp *t, struct xe_sock *s, const struct xe_packet *p, xe_ns now);
-uint16_t xe_sock_window(struct xe_tcp *t, struct xe_sock *s); /* to put into a segment; moves rcv_adv */
+uint16_t xe_sock_window(struct xe_tcp *t,
+			struct xe_sock *s); /* to put into a segment; moves rcv_adv */
 bool xe_sock_window_opened(const struct xe_tcp *t, const struct xe_sock *s);
 uint32_t xe_sock_readable(const struct xe_sock *s);
 
@@ -183,7 +185,8 @@ uint32_t xe_sock_fin_end(const struct xe_sock *s); /* end of what may be sent, F
 /* tcp_cc.c */
 void xe_cc_init(struct xe_tcp *t, struct xe_sock *s);
 void xe_cc_sample(struct xe_tcp *t, struct xe_sock *s, xe_ns rtt);
-void xe_cc_ack(struct xe_tcp *t, struct xe_sock *s, uint32_t ack, const struct xe_packet *p, xe_ns now);
+void xe_cc_ack(struct xe_tcp *t, struct xe_sock *s, uint32_t ack, const struct xe_packet *p,
+	       xe_ns now);
 void xe_cc_dup_ack(struct xe_tcp *t, struct xe_sock *s);
 void xe_cc_timeout(struct xe_sock *s);
 void xe_cc_sent(struct xe_sock *s, xe_ns now);

@@ -56,8 +56,7 @@ void xe_listener_forget(struct xe_tcp *t, struct xe_sock *s)
 	if (s->parent == XE_NIL)
 		return;
 	l = &t->socks[s->parent];
-	xe_list_remove(t, s->state == XE_TCP_SYN_RCVD ? &l->embryos : &l->queue, s,
-		       XE_L_LISTENER);
+	xe_list_remove(t, s->state == XE_TCP_SYN_RCVD ? &l->embryos : &l->queue, s, XE_L_LISTENER);
 	xe_assert(l->children > 0);
 	l->children--;
 	s->parent = XE_NIL;
@@ -81,8 +80,7 @@ int xe_tcp_accept(struct xe_tcp *t, int listener)
 {
 	struct xe_sock *l, *s;
 
-	if (listener < 0 || (uint32_t)listener >= t->cfg.max_socks ||
-	    !t->socks[listener].user)
+	if (listener < 0 || (uint32_t)listener >= t->cfg.max_socks || !t->socks[listener].user)
 		return -EBADF;
 	l = &t->socks[listener];
 	if (l->state != XE_TCP_LISTEN)

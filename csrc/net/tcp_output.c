@@ -27,8 +27,10 @@ static void queue_reply(struct xe_tcp *t, const struct xe_segment *seg)
 void xe_reply_rst(struct xe_tcp *t, const struct xe_packet *p)
 {
 	struct xe_segment r = {
-		.saddr = p->seg.daddr, .daddr = p->seg.saddr,
-		.sport = p->seg.dport, .dport = p->seg.sport,
+		.saddr = p->seg.daddr,
+		.daddr = p->seg.saddr,
+		.sport = p->seg.dport,
+		.dport = p->seg.sport,
 		.flags = XE_RST,
 	};
 
@@ -59,11 +61,16 @@ static void fill(const struct xe_sock *s, struct xe_segment *seg, uint8_t flags,
 		 xe_ns now)
 {
 	*seg = (struct xe_segment){
-		.saddr = s->laddr, .daddr = s->raddr, .sport = s->lport, .dport = s->rport,
-		.seq = seq, .flags = flags,
+		.saddr = s->laddr,
+		.daddr = s->raddr,
+		.sport = s->lport,
+		.dport = s->rport,
+		.seq = seq,
+		.flags = flags,
 		.ack = flags & XE_ACK ? s->rcv_nxt : 0,
-		.opt = { .has_ts = s->ts_on, .tsval = xe_sock_ts(s, now),
-			 .tsecr = flags & XE_ACK ? s->ts_recent : 0 },
+		.opt = {.has_ts = s->ts_on,
+			.tsval = xe_sock_ts(s, now),
+			.tsecr = flags & XE_ACK ? s->ts_recent : 0},
 	};
 }
 
@@ -114,8 +121,8 @@ static size_t emit_syn(struct xe_tcp *t, struct xe_sock *s, uint8_t *buf, size_t
 	struct xe_segment seg;
 
 	fill(s, &seg, answer ? XE_SYN | XE_ACK : XE_SYN, s->iss, now);
-	seg.window = (uint16_t)min32(t->cfg.rcv_buf - (s->ws_on && s->rcv_scale ?
-						       t->cfg.rcv_buf / 16 : 0), 65535);
+	seg.window = (uint16_t)min32(
+		t->cfg.rcv_buf - (s->ws_on && s->rcv_scale ? t->cfg.rcv_buf / 16 : 0), 65535);
 	seg.opt.mss = t->cfg.mss;
 	seg.opt.has_wscale = s->ws_on;
 	seg.opt.wscale = s->rcv_scale;
@@ -136,8 +143,8 @@ static size_t emit_syn(struct xe_tcp *t, struct xe_sock *s, uint8_t *buf, size_t
 }
 
 /* Data and FIN at `seq`; does the bookkeeping of what was sent. */
-static size_t emit_data(struct xe_tcp *t, struct xe_sock *s, uint8_t *buf, size_t cap,
-			uint32_t seq, uint32_t len, bool fin, xe_ns now)
+static size_t emit_data(struct xe_tcp *t, struct xe_sock *s, uint8_t *buf, size_t cap, uint32_t seq,
+			uint32_t len, bool fin, xe_ns now)
 {
 	uint32_t end = seq + len + fin;
 
@@ -169,8 +176,7 @@ static uint32_t sendable(struct xe_sock *s, bool *fin)
 	len = min32(min32(avail, usable), s->mss);
 	if (cwnd <= s->snd_wnd && usable < min32(avail + 1, s->mss))
 		s->cwnd_limited = true;
-	if (len < s->mss && len < avail &&
-	    (cwnd < s->snd_wnd || len < s->max_wnd / 2))
+	if (len < s->mss && len < avail && (cwnd < s->snd_wnd || len < s->max_wnd / 2))
 		return 0;
 	*fin = s->fin_queued && len == avail && usable > len;
 	return len;
@@ -217,8 +223,7 @@ static size_t send_first(struct xe_tcp *t, struct xe_sock *s, uint8_t *buf, size
 	return emit_data(t, s, buf, cap, s->snd_una, len, fin, now);
 }
 
-static size_t send_special(struct xe_tcp *t, struct xe_sock *s, uint8_t *buf, size_t cap,
-			   xe_ns now)
+static size_t send_special(struct xe_tcp *t, struct xe_sock *s, uint8_t *buf, size_t cap, xe_ns now)
 {
 	size_t n = 0;
 
@@ -233,8 +238,7 @@ static size_t send_special(struct xe_tcp *t, struct xe_sock *s, uint8_t *buf, si
 	return n;
 }
 
-static size_t sock_output(struct xe_tcp *t, struct xe_sock *s, uint8_t *buf, size_t cap,
-			  xe_ns now)
+static size_t sock_output(struct xe_tcp *t, struct xe_sock *s, uint8_t *buf, size_t cap, xe_ns now)
 {
 	size_t n = 0;
 

@@ -29,7 +29,7 @@ void xe_list_push(struct xe_tcp *t, struct xe_list *l, struct xe_sock *s, enum x
 	int id = xe_sock_id(t, s);
 
 	xe_assert(!xe_list_has(s, k));
-	s->links[k] = (struct xe_links){ l->tail, XE_NIL };
+	s->links[k] = (struct xe_links){l->tail, XE_NIL};
 	if (l->tail == XE_NIL)
 		l->head = id;
 	else
@@ -56,7 +56,7 @@ void xe_list_remove(struct xe_tcp *t, struct xe_list *l, struct xe_sock *s, enum
 
 uint64_t xe_tcp_mix(uint64_t secret, uint64_t a, uint64_t b)
 {
-	struct xe_rng r = { secret ^ a };
+	struct xe_rng r = {secret ^ a};
 
 	r.state = xe_rng_next(&r) ^ b;
 	return xe_rng_next(&r);
@@ -65,14 +65,14 @@ uint64_t xe_tcp_mix(uint64_t secret, uint64_t a, uint64_t b)
 static struct xe_list *bucket(const struct xe_tcp *t, uint32_t laddr, uint16_t lport,
 			      uint32_t raddr, uint16_t rport)
 {
-	uint64_t h = xe_tcp_mix(t->secret, (uint64_t)laddr << 32 | raddr,
-				(uint64_t)lport << 16 | rport);
+	uint64_t h =
+		xe_tcp_mix(t->secret, (uint64_t)laddr << 32 | raddr, (uint64_t)lport << 16 | rport);
 
 	return &t->hash[h & t->hash_mask];
 }
 
-struct xe_sock *xe_hash_find(const struct xe_tcp *t, uint32_t laddr, uint16_t lport,
-			     uint32_t raddr, uint16_t rport)
+struct xe_sock *xe_hash_find(const struct xe_tcp *t, uint32_t laddr, uint16_t lport, uint32_t raddr,
+			     uint16_t rport)
 {
 	int32_t i = bucket(t, laddr, lport, raddr, rport)->head;
 
@@ -136,7 +136,7 @@ static void heap_remove(struct xe_tcp *t, struct xe_sock *s)
 static void heap_sync(struct xe_tcp *t, struct xe_sock *s)
 {
 	xe_ns at = s->timer_at < s->delack_at ? s->timer_at : s->delack_at;
-	struct xe_heap_entry e = { at, xe_sock_id(t, s) };
+	struct xe_heap_entry e = {at, xe_sock_id(t, s)};
 
 	if (at == XE_NEVER) {
 		if (s->heap_pos != XE_NIL)
@@ -168,7 +168,7 @@ static void sock_reset(struct xe_sock *s)
 {
 	memset(s, 0, sizeof(*s));
 	for (int k = 0; k < XE_L_COUNT; k++)
-		s->links[k] = (struct xe_links){ XE_OFF, XE_OFF };
+		s->links[k] = (struct xe_links){XE_OFF, XE_OFF};
 	s->heap_pos = s->parent = XE_NIL;
 	s->timer_at = s->delack_at = XE_NEVER;
 	xe_list_init(&s->embryos);

@@ -19,10 +19,21 @@ enum {
 	IP_HEADER = 20,
 	TCP_HEADER = 20,
 	IP_PROTO_TCP = 6,
-	OPT_EOL = 0, OPT_NOP = 1, OPT_MSS = 2, OPT_WSCALE = 3,
-	OPT_SACK_PERMITTED = 4, OPT_TS = 8,
-	OPT_MSS_LEN = 4, OPT_WSCALE_LEN = 3, OPT_SACK_PERMITTED_LEN = 2, OPT_TS_LEN = 10,
-	OFF_SEQ = 4, OFF_ACK = 8, OFF_FLAGS = 13, OFF_WINDOW = 14, OFF_CHECK = 16,
+	OPT_EOL = 0,
+	OPT_NOP = 1,
+	OPT_MSS = 2,
+	OPT_WSCALE = 3,
+	OPT_SACK_PERMITTED = 4,
+	OPT_TS = 8,
+	OPT_MSS_LEN = 4,
+	OPT_WSCALE_LEN = 3,
+	OPT_SACK_PERMITTED_LEN = 2,
+	OPT_TS_LEN = 10,
+	OFF_SEQ = 4,
+	OFF_ACK = 8,
+	OFF_FLAGS = 13,
+	OFF_WINDOW = 14,
+	OFF_CHECK = 16,
 	WSCALE_MAX = 14,
 	FLAGS_ECN = 0xc0,
 };
@@ -70,7 +81,7 @@ static uint16_t sum_words(const void *data, size_t n)
 	const uint8_t *p = data;
 	uint64_t lo = 0, hi = 0, w, w2;
 	uint16_t native, probe = 1;
-	uint8_t tail[8] = { 0 };
+	uint8_t tail[8] = {0};
 
 	for (; n >= 16; n -= 16, p += 16) {
 		memcpy(&w, p, 8);
@@ -293,8 +304,8 @@ static void put_ip(uint8_t *d, const struct xe_segment *seg, size_t total)
 	put16(d + 10, xe_wire_checksum(d, IP_HEADER, 0));
 }
 
-size_t xe_wire_build(uint8_t *buf, size_t cap, const struct xe_segment *seg,
-		     const void *payload, size_t n)
+size_t xe_wire_build(uint8_t *buf, size_t cap, const struct xe_segment *seg, const void *payload,
+		     size_t n)
 {
 	size_t header = xe_wire_header_len(seg), total = header + n;
 	uint8_t *h = buf + IP_HEADER;
@@ -313,8 +324,8 @@ size_t xe_wire_build(uint8_t *buf, size_t cap, const struct xe_segment *seg,
 	put_options(h + TCP_HEADER, seg);
 	if (payload && n > 0)
 		memcpy(buf + header, payload, n);
-	put16(h + OFF_CHECK, xe_wire_checksum(h, total - IP_HEADER,
-					      pseudo_sum(buf, total - IP_HEADER)));
+	put16(h + OFF_CHECK,
+	      xe_wire_checksum(h, total - IP_HEADER, pseudo_sum(buf, total - IP_HEADER)));
 	return total;
 }
 

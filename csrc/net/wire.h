@@ -57,8 +57,8 @@ int xe_wire_parse(struct xe_packet *p, uint8_t *data, size_t len, bool verify);
 /* Writes headers, `n` payload bytes and checksums to `buf`; the packet's length.
  * payload may be NULL with n > 0 if the caller has already placed the bytes at
  * buf + xe_wire_header_len(seg). MSS, wscale and sack-permitted go out with SYN only. */
-size_t xe_wire_build(uint8_t *buf, size_t cap, const struct xe_segment *seg,
-		     const void *payload, size_t n);
+size_t xe_wire_build(uint8_t *buf, size_t cap, const struct xe_segment *seg, const void *payload,
+		     size_t n);
 size_t xe_wire_header_len(const struct xe_segment *seg); /* IP + TCP + options */
 
 void xe_wire_set_seq(struct xe_packet *p, uint32_t seq);

@@ -62,10 +62,12 @@ static uint64_t *table(struct xe_host *h, xe_mfn mfn)
 }
 
 /* Points the tables from pfn `parent` on at n successive pages from pfn `child` on. */
-static void link_pages(struct xe_host *h, const xe_mfn *m, uint64_t parent, uint64_t child, uint64_t n)
+static void link_pages(struct xe_host *h, const xe_mfn *m, uint64_t parent, uint64_t child,
+		       uint64_t n)
 {
 	for (uint64_t i = 0; i < n; i++)
-		table(h, m[parent + i / XE_PTES])[i % XE_PTES] = m[child + i] << XE_PAGE_SHIFT | XE_PTE_FLAGS_RW;
+		table(h, m[parent + i / XE_PTES])[i % XE_PTES] = m[child + i] << XE_PAGE_SHIFT |
+								 XE_PTE_FLAGS_RW;
 }
 
 static void map_memory(struct xe_host *h, const xe_mfn *m, const struct layout *l, uint64_t pages)
@@ -77,9 +79,11 @@ static void map_memory(struct xe_host *h, const xe_mfn *m, const struct layout *
 	link_pages(h, m, l->l2w, l->l1w, l->n_l1w);
 	link_pages(h, m, l->l3d, l->l2d, l->n_l2d);
 	link_pages(h, m, l->l3w, l->l2w, l->n_l2w);
-	table(h, m[l->l4])[XE_GUEST_BASE >> 39 & 511] = m[l->l3d] << XE_PAGE_SHIFT | XE_PTE_FLAGS_RW;
+	table(h, m[l->l4])[XE_GUEST_BASE >> 39 & 511] = m[l->l3d] << XE_PAGE_SHIFT |
+							XE_PTE_FLAGS_RW;
 	if (l->n_l3w)
-		table(h, m[l->l4])[XE_LOG_WINDOW >> 39 & 511] = m[l->l3w] << XE_PAGE_SHIFT | XE_PTE_FLAGS_RW;
+		table(h, m[l->l4])[XE_LOG_WINDOW >> 39 & 511] = m[l->l3w] << XE_PAGE_SHIFT |
+								XE_PTE_FLAGS_RW;
 }
 
 static uint64_t table_type(const struct layout *l, uint64_t pfn)
@@ -91,7 +95,8 @@ static uint64_t table_type(const struct layout *l, uint64_t pfn)
 	return pfn >= l->l2d ? XE_PGT_LEVEL(2) : XE_PGT_LEVEL(1);
 }
 
-static void account_frames(struct xe_host *h, const xe_mfn *m, const struct layout *l, uint64_t pages)
+static void account_frames(struct xe_host *h, const xe_mfn *m, const struct layout *l,
+			   uint64_t pages)
 {
 	for (uint64_t p = 0; p < pages; p++) {
 		struct xe_frame *f = &h->frame[m[p]];

@@ -196,15 +196,23 @@ int xe_domain_info(const struct xe_host *h, uint32_t domid, struct xe_domain_inf
 	if (!d)
 		return -ESRCH;
 	*out = (struct xe_domain_info){
-		.domid = d->id, .generation = d->generation,
+		.domid = d->id,
+		.generation = d->generation,
 		.pause_count = d->pause_count,
-		.exists = true, .dying = d->dying, .runnable = xe_domain_runnable(d),
-		.crashed = d->crashed, .privileged = d->privileged,
-		.tot_pages = d->tot_pages, .max_pages = d->max_pages, .refs = d->refs,
-		.ip = d->ip, .own_ip = d->own_ip,
+		.exists = true,
+		.dying = d->dying,
+		.runnable = xe_domain_runnable(d),
+		.crashed = d->crashed,
+		.privileged = d->privileged,
+		.tot_pages = d->tot_pages,
+		.max_pages = d->max_pages,
+		.refs = d->refs,
+		.ip = d->ip,
+		.own_ip = d->own_ip,
 		.heartbeats = xe_heartbeat_count(h, d),
 		.usable_pages = d->usable_pages,
-		.shared_info_pfn = d->shared_pfn, .p2m_pfn = d->p2m_pfn,
+		.shared_info_pfn = d->shared_pfn,
+		.p2m_pfn = d->p2m_pfn,
 	};
 	return 0;
 }

@@ -15,12 +15,13 @@ enum { CLOSED, UNBOUND, INTERDOMAIN, PIRQ, VIRQ, IPI };
 
 struct xe_shared_info *xe_shared_info(const struct xe_host *h, const struct xe_domain *d)
 {
-	return d->shared_mfn ? (struct xe_shared_info *)(void *)xe_frame_ptr(h, d->shared_mfn) : NULL;
+	return d->shared_mfn ? (struct xe_shared_info *)(void *)xe_frame_ptr(h, d->shared_mfn)
+			     : NULL;
 }
 
 static void queue_upcall(struct xe_host *h, struct xe_domain *d)
 {
-	struct xe_work w = { .kind = XE_WORK_UPCALL, .node = d->id, .generation = d->generation };
+	struct xe_work w = {.kind = XE_WORK_UPCALL, .node = d->id, .generation = d->generation};
 
 	if (d->dying)
 		return;
@@ -107,7 +108,8 @@ static int free_port(const struct xe_domain *d)
 	return -ENOSPC;
 }
 
-int xe_evtchn_alloc_unbound(struct xe_host *h, struct xe_domain *cur, struct xe_evtchn_alloc_unbound *op)
+int xe_evtchn_alloc_unbound(struct xe_host *h, struct xe_domain *cur,
+			    struct xe_evtchn_alloc_unbound *op)
 {
 	struct xe_domain *d = xe_domain_or_self(h, cur, op->dom);
 	int port;
@@ -121,13 +123,15 @@ int xe_evtchn_alloc_unbound(struct xe_host *h, struct xe_domain *cur, struct xe_
 		return port;
 	d->evtchn[port] = (struct xe_evtchn){
 		.state = UNBOUND,
-		.remote_dom = op->remote_dom == XE_ABI_domid_SELF ? (uint16_t)cur->id : op->remote_dom,
+		.remote_dom = op->remote_dom == XE_ABI_domid_SELF ? (uint16_t)cur->id
+								  : op->remote_dom,
 	};
 	op->port = (uint32_t)port;
 	return 0;
 }
 
-int xe_evtchn_bind_interdomain(struct xe_host *h, struct xe_domain *d, struct xe_evtchn_bind_interdomain *op)
+int xe_evtchn_bind_interdomain(struct xe_host *h, struct xe_domain *d,
+			       struct xe_evtchn_bind_interdomain *op)
 {
 	struct xe_domain *rd = xe_domain_or_self(h, d, op->remote_dom);
 	struct xe_evtchn *r;
@@ -142,7 +146,9 @@ int xe_evtchn_bind_interdomain(struct xe_host *h, struct xe_domain *d, struct xe
 	if (!r || r->state != UNBOUND || r->remote_dom != d->id)
 		return -EINVAL;
 	d->evtchn[port] = (struct xe_evtchn){
-		.state = INTERDOMAIN, .remote_dom = (uint16_t)rd->id, .remote_port = op->remote_port,
+		.state = INTERDOMAIN,
+		.remote_dom = (uint16_t)rd->id,
+		.remote_port = op->remote_port,
 	};
 	r->state = INTERDOMAIN;
 	r->remote_port = (uint32_t)port;
@@ -170,7 +176,7 @@ int xe_evtchn_bind_virq(struct xe_domain *d, struct xe_evtchn_bind_virq *op)
 	port = free_port(d);
 	if (port < 0)
 		return port;
-	d->evtchn[port] = (struct xe_evtchn){ .state = VIRQ, .virq = (uint8_t)op->virq };
+	d->evtchn[port] = (struct xe_evtchn){.state = VIRQ, .virq = (uint8_t)op->virq};
 	d->virq_port[op->virq] = (uint16_t)port;
 	op->port = (uint32_t)port;
 	return 0;
@@ -185,7 +191,7 @@ int xe_evtchn_bind_ipi(struct xe_domain *d, struct xe_evtchn_bind_ipi *op)
 	port = free_port(d);
 	if (port < 0)
 		return port;
-	d->evtchn[port] = (struct xe_evtchn){ .state = IPI };
+	d->evtchn[port] = (struct xe_evtchn){.state = IPI};
 	op->port = (uint32_t)port;
 	return 0;
 }

@@ -159,7 +159,7 @@ static void free_frame(struct xe_host *h, xe_mfn mfn)
 
 	xe_assert(!(f->type_info & XE_PGT_COUNT) && !f->log);
 	xe_assert(!(k->free[bit / 64] >> (bit % 64) & 1));
-	*f = (struct xe_frame){ .owner = XE_NO_DOMAIN };
+	*f = (struct xe_frame){.owner = XE_NO_DOMAIN};
 	k->free[bit / 64] |= 1ull << (bit % 64);
 	k->nfree++;
 	h->nfree++;

@@ -12,7 +12,7 @@ enum { MISSED_TICKS = 2 };
 
 uint64_t xe_heartbeat_count(const struct xe_host *h, const struct xe_domain *d)
 {
-	struct xe_heartbeat_page p = { 0 };
+	struct xe_heartbeat_page p = {0};
 
 	if (d->hb_mfn)
 		memcpy(&p, xe_frame_ptr(h, d->hb_mfn), sizeof(p));

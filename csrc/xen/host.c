@@ -91,11 +91,16 @@ int xe_queue_work(struct xe_host *h, const struct xe_work *w)
 }
 
 /* A lost event would wedge a pair, so running out of memory here ends the program. */
-void xe_queue_vmm(struct xe_host *h, const struct xe_domain *d, enum xe_vmm_event ev, uint64_t a, uint64_t b)
+void xe_queue_vmm(struct xe_host *h, const struct xe_domain *d, enum xe_vmm_event ev, uint64_t a,
+		  uint64_t b)
 {
 	struct xe_work w = {
-		.kind = XE_WORK_VMM, .node = d->id, .generation = d->generation,
-		.arg = ev, .a = a, .b = b,
+		.kind = XE_WORK_VMM,
+		.node = d->id,
+		.generation = d->generation,
+		.arg = ev,
+		.a = a,
+		.b = b,
 	};
 	int r = xe_queue_work(h, &w);
 

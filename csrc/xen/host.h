@@ -38,8 +38,10 @@ struct xe_domain_config {
 	bool privileged;
 	uint32_t ip;             /* its own address; 0: first free of 10.0.0.2..254 */
 };
-int xe_domain_create(struct xe_host *h, const struct xe_domain_config *cfg, uint32_t *domid); /* lowest free id; paused once */
-int xe_domain_destroy(struct xe_host *h, uint32_t domid);  /* -ESRCH; zombie until the last reference goes */
+int xe_domain_create(struct xe_host *h, const struct xe_domain_config *cfg,
+		     uint32_t *domid); /* lowest free id; paused once */
+int xe_domain_destroy(struct xe_host *h,
+		      uint32_t domid);  /* -ESRCH; zombie until the last reference goes */
 int xe_domain_pause(struct xe_host *h, uint32_t domid);    /* nests */
 int xe_domain_unpause(struct xe_host *h, uint32_t domid);  /* -EINVAL at zero */
 
@@ -50,7 +52,7 @@ struct xe_domain_info {
 	uint64_t tot_pages, max_pages, refs;
 	uint32_t ip, own_ip;            /* now / assigned at creation */
 	uint64_t heartbeats;
-	uint64_t usable_pages;          /* pages 0..usable-1 are the guest's; its tables lie above */
+	uint64_t usable_pages; /* pages 0..usable-1 are the guest's; its tables lie above */
 	uint64_t shared_info_pfn, p2m_pfn;
 };
 int xe_domain_info(const struct xe_host *h, uint32_t domid, struct xe_domain_info *out);
@@ -72,10 +74,11 @@ int xe_guest_write(struct xe_host *h, uint32_t domid, uint64_t gva, const void *
 int xe_guest_translate(struct xe_host *h, uint32_t domid, uint64_t gva, uint64_t *maddr);
 
 /* The hypercall of a domain: result or -errno. `now` for timers. */
-int64_t xe_hypercall(struct xe_host *h, uint32_t domid, uint32_t nr, const uint64_t arg[5], xe_ns now);
+int64_t xe_hypercall(struct xe_host *h, uint32_t domid, uint32_t nr, const uint64_t arg[5],
+		     xe_ns now);
 
 /* Event channels towards a guest. */
-void xe_send_virq(struct xe_host *h, uint32_t domid, uint32_t virq);   /* pending bit + upcall work */
+void xe_send_virq(struct xe_host *h, uint32_t domid, uint32_t virq); /* pending bit + upcall work */
 /* Pending and unmasked ports, cleared as they are returned; -1: none. */
 int xe_next_pending_port(struct xe_host *h, uint32_t domid);
 
@@ -85,7 +88,7 @@ bool xe_host_next_work(struct xe_host *h, struct xe_work *w);
 /* net_schedule_list: IPv4 address (host order) -> domain that gets its packets. */
 int xe_path_set(struct xe_host *h, uint32_t ip, uint32_t domid);
 int xe_path_clear(struct xe_host *h, uint32_t ip);
-int xe_path_lookup(const struct xe_host *h, uint32_t ip);  /* domid or -ENOENT */
+int xe_path_lookup(const struct xe_host *h, uint32_t ip); /* domid or -ENOENT */
 
 /* The timer tick of the VMM: compares heartbeats of every domain with a registered page
  * that is runnable and armed; unchanged for two ticks: crashed, XE_WORK_VMM/XE_VMM_FAULT. */
@@ -94,18 +97,25 @@ int xe_heartbeat_arm(struct xe_host *h, uint32_t domid, bool on);
 
 /* The protection pair (backup-grant table entry): one primary, at most one backup. */
 enum xe_pair_state {
-	XE_PAIR_NONE, XE_PAIR_GRANTED, XE_PAIR_BOOTING, XE_PAIR_AWAKE, XE_PAIR_CHANGING_IP,
-	XE_PAIR_SUSPENDED, XE_PAIR_MIGRATING, XE_PAIR_RECOVERING,
+	XE_PAIR_NONE,
+	XE_PAIR_GRANTED,
+	XE_PAIR_BOOTING,
+	XE_PAIR_AWAKE,
+	XE_PAIR_CHANGING_IP,
+	XE_PAIR_SUSPENDED,
+	XE_PAIR_MIGRATING,
+	XE_PAIR_RECOVERING,
 };
 struct xe_pair_info {
 	enum xe_pair_state state;
-	uint32_t primary, backup;    /* backup: 0 if none */
-	uint32_t old_primary;        /* while recovering and until its references are dropped; else 0 */
-	uint32_t ip;                 /* the shared service address */
+	uint32_t primary, backup; /* backup: 0 if none */
+	uint32_t old_primary; /* while recovering and until its references are dropped; else 0 */
+	uint32_t ip; /* the shared service address */
 	bool backup_has_primary_ip;
 	uint32_t extents;
 };
-int xe_pair_info(const struct xe_host *h, uint32_t primary_or_backup, struct xe_pair_info *out); /* -ENOENT */
+int xe_pair_info(const struct xe_host *h, uint32_t primary_or_backup,
+		 struct xe_pair_info *out); /* -ENOENT */
 /* Host pointers of the registered log's extents (for the SSW); count or -ENOENT. */
 int xe_pair_log_extents(struct xe_host *h, uint32_t domid, uint8_t **extent, int cap);
 /* Protected ports of the pair: count or -ENOENT. The version changes with the list; 0: no pair. */
@@ -113,7 +123,8 @@ int xe_pair_ports(const struct xe_host *h, uint32_t domid, uint16_t *ports, int 
 uint32_t xe_pair_ports_version(const struct xe_host *h, uint32_t domid);
 
 /* VZS effects. */
-int xe_vzs_signal(struct xe_host *h, uint32_t domid, uint32_t bits);      /* ORs zl_signal bits, sends VIRQ_ZEROLOSS */
+int xe_vzs_signal(struct xe_host *h, uint32_t domid,
+		  uint32_t bits); /* ORs zl_signal bits, sends VIRQ_ZEROLOSS */
 /* The transition under way (boot, change ip, migrate) is over: next state, COMPLETE or FAILED signal to the primary. */
 int xe_vzs_complete(struct xe_host *h, uint32_t primary, int status);
 /* Fence: pauses the domain, clears its log mappings and its right to them; the pair is RECOVERING,

@@ -65,16 +65,16 @@ struct xe_evtchn {
 
 struct xe_domain {
 	uint32_t id, generation;
-	uint64_t refs;          /* 1 of its own until destroyed, 1 while it owns pages, 1 per log */
+	uint64_t refs; /* 1 of its own until destroyed, 1 while it owns pages, 1 per log */
 	uint64_t tot_pages, max_pages;
 	uint64_t init_pages, window_pages; /* as created: what its backup gets */
 	uint64_t usable_pages, shared_pfn, p2m_pfn;
-	xe_mfn shared_mfn, l4;  /* 0: none */
-	xe_mfn *tables;         /* its page tables, the n_l1 tables of level 1 first */
+	xe_mfn shared_mfn, l4; /* 0: none */
+	xe_mfn *tables; /* its page tables, the n_l1 tables of level 1 first */
 	uint64_t n_tables, n_l1;
 	uint32_t pause_count;
 	uint32_t shutdown_code;
-	uint32_t vcpus;         /* 0 or 1 */
+	uint32_t vcpus; /* 0 or 1 */
 	uint32_t ip, own_ip, next_ip;
 	bool privileged, dying, blocked, crashed, vcpu_online;
 	bool fault_reported, upcall_queued, queued;
@@ -96,9 +96,9 @@ struct xe_pair {
 	uint32_t primary, backup, old_primary;
 	uint32_t ip;
 	bool backup_has_primary_ip;
-	bool holds_old;         /* a reference on the destroyed primary, so that its id stays taken */
-	bool log_granted;       /* the recovering backup may map the log */
-	uint32_t log_owner;     /* domain that holds the references; valid if extents */
+	bool holds_old; /* a reference on the destroyed primary, so that its id stays taken */
+	bool log_granted; /* the recovering backup may map the log */
+	uint32_t log_owner; /* domain that holds the references; valid if extents */
 	uint32_t extents;
 	xe_mfn *extent;
 	uint16_t ports[XE_MAX_PROTECTED_PORTS];
@@ -116,13 +116,13 @@ struct xe_host {
 	void *release_ctx;
 	struct xe_frame *frame;
 	struct xe_chunk *chunk;
-	uint64_t nchunks, low_chunk;    /* no free frame below low_chunk */
-	xe_mfn run_start;               /* freed, not yet released */
+	uint64_t nchunks, low_chunk; /* no free frame below low_chunk */
+	xe_mfn run_start; /* freed, not yet released */
 	uint64_t run_n;
 	struct xe_domain *domain[XE_MAX_DOMAINS];
 	uint32_t generations;
 	uint32_t runq[XE_MAX_DOMAINS], nrunq;
-	struct xe_work *work;           /* ring, work_cap is a power of 2 */
+	struct xe_work *work; /* ring, work_cap is a power of 2 */
 	uint32_t work_cap, work_head, work_len;
 	struct xe_path path[XE_MAX_PATHS];
 	uint32_t npaths;
@@ -133,7 +133,8 @@ struct xe_host {
 
 /* host.c */
 int xe_queue_work(struct xe_host *h, const struct xe_work *w);
-void xe_queue_vmm(struct xe_host *h, const struct xe_domain *d, enum xe_vmm_event ev, uint64_t a, uint64_t b);
+void xe_queue_vmm(struct xe_host *h, const struct xe_domain *d, enum xe_vmm_event ev, uint64_t a,
+		  uint64_t b);
 
 /* frame.c */
 int xe_frames_create(struct xe_host *h);
@@ -154,12 +155,13 @@ static inline uint8_t *xe_frame_ptr(const struct xe_host *h, xe_mfn mfn)
 }
 
 /* domain.c */
-struct xe_domain *xe_domain(const struct xe_host *h, uint32_t domid);      /* zombies too; NULL */
+struct xe_domain *xe_domain(const struct xe_host *h, uint32_t domid); /* zombies too; NULL */
 struct xe_domain *xe_live_domain(const struct xe_host *h, uint32_t domid); /* NULL if dying */
 struct xe_domain *xe_domain_or_self(const struct xe_host *h, struct xe_domain *cur, uint32_t domid);
 void xe_get_domain(struct xe_domain *d);
 void xe_put_domain(struct xe_host *h, struct xe_domain *d);
-int xe_domain_alloc(struct xe_host *h, uint32_t want, struct xe_domain **out); /* want 0: lowest free */
+int xe_domain_alloc(struct xe_host *h, uint32_t want,
+		    struct xe_domain **out); /* want 0: lowest free */
 bool xe_domain_runnable(const struct xe_domain *d);
 void xe_domain_do_destroy(struct xe_host *h, struct xe_domain *d);
 
@@ -176,14 +178,17 @@ int xe_check_writable(struct xe_host *h, struct xe_domain *d, uint64_t gva, size
 
 /* mmu.c */
 int xe_update_va_mapping(struct xe_host *h, struct xe_domain *d, uint64_t va, uint64_t val);
-int xe_mmu_update_one(struct xe_host *h, struct xe_domain *d, struct xe_domain *fd, uint64_t ptr, uint64_t val);
+int xe_mmu_update_one(struct xe_host *h, struct xe_domain *d, struct xe_domain *fd, uint64_t ptr,
+		      uint64_t val);
 void xe_unmap_log(struct xe_host *h, struct xe_domain *d, uint8_t log);
 void xe_unmap_all(struct xe_host *h, struct xe_domain *d);
 
 /* evtchn.c */
 struct xe_shared_info *xe_shared_info(const struct xe_host *h, const struct xe_domain *d);
-int xe_evtchn_alloc_unbound(struct xe_host *h, struct xe_domain *d, struct xe_evtchn_alloc_unbound *op);
-int xe_evtchn_bind_interdomain(struct xe_host *h, struct xe_domain *d, struct xe_evtchn_bind_interdomain *op);
+int xe_evtchn_alloc_unbound(struct xe_host *h, struct xe_domain *d,
+			    struct xe_evtchn_alloc_unbound *op);
+int xe_evtchn_bind_interdomain(struct xe_host *h, struct xe_domain *d,
+			       struct xe_evtchn_bind_interdomain *op);
 int xe_evtchn_bind_virq(struct xe_domain *d, struct xe_evtchn_bind_virq *op);
 int xe_evtchn_bind_ipi(struct xe_domain *d, struct xe_evtchn_bind_ipi *op);
 int xe_evtchn_bind_vcpu(struct xe_domain *d, const struct xe_evtchn_bind_vcpu *op);
@@ -193,7 +198,8 @@ int xe_evtchn_status(struct xe_host *h, struct xe_domain *d, struct xe_evtchn_st
 int xe_evtchn_unmask(struct xe_host *h, struct xe_domain *d, uint32_t port);
 int xe_evtchn_reset(struct xe_host *h, struct xe_domain *d, uint32_t domid);
 void xe_evtchn_close_all(struct xe_host *h, struct xe_domain *d);
-void xe_evtchn_kick(struct xe_host *h, struct xe_domain *d); /* upcall work if something is pending */
+void xe_evtchn_kick(struct xe_host *h,
+		    struct xe_domain *d); /* upcall work if something is pending */
 
 /* sched.c */
 void xe_sched_update(struct xe_host *h, struct xe_domain *d);
@@ -201,7 +207,8 @@ int xe_sched_block(struct xe_host *h, struct xe_domain *d);
 int xe_sched_shutdown(struct xe_host *h, struct xe_domain *d, uint32_t reason);
 
 /* memory.c */
-int64_t xe_memory_reservation(struct xe_host *h, struct xe_domain *d, uint32_t cmd, const struct xe_memory_reservation *r);
+int64_t xe_memory_reservation(struct xe_host *h, struct xe_domain *d, uint32_t cmd,
+			      const struct xe_memory_reservation *r);
 int64_t xe_memory_query(struct xe_host *h, struct xe_domain *d, uint32_t cmd, uint32_t domid);
 
 /* domctl.c */
@@ -225,7 +232,8 @@ const struct xe_pair *xe_pair_of(const struct xe_host *h, uint32_t domid);
 uint8_t xe_pair_tag(const struct xe_host *h, const struct xe_pair *p);
 void xe_pair_domain_gone(struct xe_host *h, struct xe_domain *d);
 int xe_zl_op(struct xe_host *h, struct xe_domain *d, uint32_t cmd, struct xe_zl_arg *a);
-int xe_log_register(struct xe_host *h, struct xe_domain *d, struct xe_pair *p, const struct xe_zl_arg *a);
+int xe_log_register(struct xe_host *h, struct xe_domain *d, struct xe_pair *p,
+		    const struct xe_zl_arg *a);
 int xe_log_get(struct xe_host *h, struct xe_domain *d, struct xe_pair *p, struct xe_zl_arg *a);
 void xe_log_transfer(struct xe_host *h, struct xe_pair *p, struct xe_domain *to);
 void xe_log_release(struct xe_host *h, struct xe_pair *p);

@@ -32,7 +32,8 @@ static int check_extent(struct xe_host *h, const struct xe_domain *d, xe_mfn mfn
 	for (xe_mfn m = mfn; m < mfn + XE_CHUNK_FRAMES; m++) {
 		const struct xe_frame *f = &h->frame[m];
 
-		if (!(f->count_info & XE_PGC_ALLOCATED) || f->owner != d->id || (f->flags & XE_FRAME_SYSTEM))
+		if (!(f->count_info & XE_PGC_ALLOCATED) || f->owner != d->id ||
+		    (f->flags & XE_FRAME_SYSTEM))
 			return -EPERM;
 		if (f->log)
 			return -EINVAL;
@@ -47,7 +48,8 @@ static void tag_extent(struct xe_host *h, xe_mfn mfn, uint8_t tag)
 }
 
 /* Tags as it checks, so that a repeated extent is found; undone if one is bad. */
-static int claim_extents(struct xe_host *h, struct xe_domain *d, struct xe_pair *p, const xe_mfn *mfn, uint32_t n)
+static int claim_extents(struct xe_host *h, struct xe_domain *d, struct xe_pair *p,
+			 const xe_mfn *mfn, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++) {
 		int r = check_extent(h, d, mfn[i]);
@@ -62,7 +64,8 @@ static int claim_extents(struct xe_host *h, struct xe_domain *d, struct xe_pair 
 	return 0;
 }
 
-int xe_log_register(struct xe_host *h, struct xe_domain *d, struct xe_pair *p, const struct xe_zl_arg *a)
+int xe_log_register(struct xe_host *h, struct xe_domain *d, struct xe_pair *p,
+		    const struct xe_zl_arg *a)
 {
 	xe_mfn *mfn = NULL;
 	int r = -EINVAL;

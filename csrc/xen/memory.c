@@ -11,11 +11,17 @@
 #include "xen/internal.h"
 
 enum {
-	INCREASE = 0, DECREASE = 1, MAXIMUM_RAM_PAGE = 2, CURRENT_RESERVATION = 3,
-	MAXIMUM_RESERVATION = 4, POPULATE = 6, MAXIMUM_GPFN = 14,
+	INCREASE = 0,
+	DECREASE = 1,
+	MAXIMUM_RAM_PAGE = 2,
+	CURRENT_RESERVATION = 3,
+	MAXIMUM_RESERVATION = 4,
+	POPULATE = 6,
+	MAXIMUM_GPFN = 14,
 };
 
-static bool add_extent(struct xe_host *h, struct xe_domain *cur, struct xe_domain *d, uint64_t ptr, uint32_t order, bool populate)
+static bool add_extent(struct xe_host *h, struct xe_domain *cur, struct xe_domain *d, uint64_t ptr,
+		       uint32_t order, bool populate)
 {
 	uint64_t pfn = 0;
 	xe_mfn mfn;
@@ -51,7 +57,8 @@ static bool remove_page(struct xe_host *h, struct xe_domain *d, xe_mfn mfn)
 	return done;
 }
 
-static bool remove_extent(struct xe_host *h, struct xe_domain *cur, struct xe_domain *d, uint64_t ptr, uint32_t order)
+static bool remove_extent(struct xe_host *h, struct xe_domain *cur, struct xe_domain *d,
+			  uint64_t ptr, uint32_t order)
 {
 	xe_mfn mfn;
 
@@ -65,7 +72,8 @@ static bool remove_extent(struct xe_host *h, struct xe_domain *cur, struct xe_do
 	return true;
 }
 
-int64_t xe_memory_reservation(struct xe_host *h, struct xe_domain *cur, uint32_t cmd, const struct xe_memory_reservation *r)
+int64_t xe_memory_reservation(struct xe_host *h, struct xe_domain *cur, uint32_t cmd,
+			      const struct xe_memory_reservation *r)
 {
 	struct xe_domain *d = xe_domain_or_self(h, cur, r->domid);
 	uint64_t done;
@@ -76,8 +84,9 @@ int64_t xe_memory_reservation(struct xe_host *h, struct xe_domain *cur, uint32_t
 		return -EPERM;
 	for (done = 0; done < r->nr_extents; done++) {
 		uint64_t ptr = r->extent_start ? r->extent_start + done * 8 : 0;
-		bool ok = cmd == DECREASE ? remove_extent(h, cur, d, ptr, r->extent_order) :
-			add_extent(h, cur, d, ptr, r->extent_order, cmd == POPULATE);
+		bool ok = cmd == DECREASE
+				  ? remove_extent(h, cur, d, ptr, r->extent_order)
+				  : add_extent(h, cur, d, ptr, r->extent_order, cmd == POPULATE);
 
 		if (!ok)
 			break;

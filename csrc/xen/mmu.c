@@ -19,7 +19,8 @@ static xe_mfn pte_mfn(uint64_t pte)
 	return (pte & XE_PTE_MFN) >> XE_PAGE_SHIFT;
 }
 
-static int get_from_entry(struct xe_host *h, struct xe_domain *d, struct xe_domain *fd, uint64_t val)
+static int get_from_entry(struct xe_host *h, struct xe_domain *d, struct xe_domain *fd,
+			  uint64_t val)
 {
 	xe_mfn mfn = pte_mfn(val);
 	struct xe_frame *f;
@@ -52,7 +53,8 @@ static void put_entry(struct xe_host *h, uint64_t val)
 	xe_put_page(h, pte_mfn(val));
 }
 
-static int mod_l1_entry(struct xe_host *h, struct xe_domain *d, struct xe_domain *fd, uint64_t *slot, uint64_t val)
+static int mod_l1_entry(struct xe_host *h, struct xe_domain *d, struct xe_domain *fd,
+			uint64_t *slot, uint64_t val)
 {
 	uint64_t old = *slot;
 	int r = 0;
@@ -91,7 +93,8 @@ static int write_data(struct xe_host *h, xe_mfn mfn, uint64_t *slot, uint64_t va
 	return 0;
 }
 
-static int update_table(struct xe_host *h, struct xe_domain *d, struct xe_domain *fd, uint64_t maddr, uint64_t val, bool keep_ad)
+static int update_table(struct xe_host *h, struct xe_domain *d, struct xe_domain *fd,
+			uint64_t maddr, uint64_t val, bool keep_ad)
 {
 	xe_mfn mfn = maddr >> XE_PAGE_SHIFT;
 	struct xe_frame *f = &h->frame[mfn];
@@ -109,7 +112,8 @@ static int update_table(struct xe_host *h, struct xe_domain *d, struct xe_domain
 	return r;
 }
 
-int xe_mmu_update_one(struct xe_host *h, struct xe_domain *d, struct xe_domain *fd, uint64_t ptr, uint64_t val)
+int xe_mmu_update_one(struct xe_host *h, struct xe_domain *d, struct xe_domain *fd, uint64_t ptr,
+		      uint64_t val)
 {
 	unsigned cmd = ptr & 3;
 	uint64_t maddr = ptr & ~3ull;

@@ -96,7 +96,8 @@ int xe_check_writable(struct xe_host *h, struct xe_domain *d, uint64_t gva, size
 	return check(h, d, gva, n, true);
 }
 
-static int copy(struct xe_host *h, struct xe_domain *d, uint64_t gva, uint8_t *buf, size_t n, bool write)
+static int copy(struct xe_host *h, struct xe_domain *d, uint64_t gva, uint8_t *buf, size_t n,
+		bool write)
 {
 	if (n > in_page(gva, n) && check(h, d, gva, n, write))
 		return -EFAULT;

@@ -80,7 +80,7 @@ static int install_grant(struct xe_host *h, struct xe_domain *cur, const struct 
 		p++;
 	if (p == h->pair + XE_MAX_DOMAINS)
 		return -ENOMEM;
-	*p = (struct xe_pair){ .state = XE_PAIR_GRANTED, .primary = d->id, .ip = d->ip };
+	*p = (struct xe_pair){.state = XE_PAIR_GRANTED, .primary = d->id, .ip = d->ip};
 	ports_changed(h, p);
 	xe_queue_vmm(h, d, XE_VMM_GRANT_INSTALLED, 0, 0);
 	return 0;
@@ -90,7 +90,9 @@ static int boot_backup(struct xe_host *h, struct xe_domain *d, struct xe_zl_arg 
 {
 	struct xe_pair *p = xe_pair_of_primary(h, d->id);
 	struct xe_domain_config cfg = {
-		.pages = d->init_pages, .max_pages = d->init_pages, .window_pages = d->window_pages,
+		.pages = d->init_pages,
+		.max_pages = d->init_pages,
+		.window_pages = d->window_pages,
 	};
 	uint32_t id;
 	int r = primary_check(p);
@@ -251,7 +253,8 @@ static int find_port(const struct xe_pair *p, uint64_t port)
 	return -ENOENT;
 }
 
-static int register_wrapper(struct xe_host *h, struct xe_domain *d, const struct xe_zl_arg *a, bool add)
+static int register_wrapper(struct xe_host *h, struct xe_domain *d, const struct xe_zl_arg *a,
+			    bool add)
 {
 	struct xe_pair *p = xe_pair_of_primary(h, d->id);
 	int i;
@@ -342,26 +345,46 @@ static int get_log(struct xe_host *h, struct xe_domain *d, struct xe_zl_arg *a)
 int xe_zl_op(struct xe_host *h, struct xe_domain *d, uint32_t cmd, struct xe_zl_arg *a)
 {
 	switch (cmd) {
-	case XE_ABI_zl_INSTALL_GRANT: return install_grant(h, d, a);
-	case XE_ABI_zl_BOOT_BACKUP: return boot_backup(h, d, a);
-	case XE_ABI_zl_BOOT_DONE: return boot_done(h, d, a);
-	case XE_ABI_zl_CHANGE_BACKUP_IP: return change_backup_ip(h, d, a);
-	case XE_ABI_zl_GET_IP: return get_ip(h, d, a);
-	case XE_ABI_zl_IP_SET: return ip_set(h, d, a);
-	case XE_ABI_zl_SUSPEND_BACKUP: return suspend_backup(h, d);
-	case XE_ABI_zl_WAKEUP_BACKUP: return wakeup_backup(h, d);
-	case XE_ABI_zl_MIGRATE: return migrate(h, d);
-	case XE_ABI_zl_QUIESCED: return quiesced(h, d);
-	case XE_ABI_zl_REPORT_FAULT: return report_fault(h, d, a);
-	case XE_ABI_zl_REGISTER_HEARTBEAT: return xe_heartbeat_register(h, d, a->value);
-	case XE_ABI_zl_REGISTER_LOG: return register_log(h, d, a);
-	case XE_ABI_zl_GET_LOG: return get_log(h, d, a);
-	case XE_ABI_zl_REGISTER_WRAPPER: return register_wrapper(h, d, a, true);
-	case XE_ABI_zl_UNREGISTER_WRAPPER: return register_wrapper(h, d, a, false);
-	case XE_ABI_zl_START_REPLAY: return start_replay(h, d, a);
-	case XE_ABI_zl_RECOVERY_DONE: return recovery_done(h, d);
-	case XE_ABI_zl_GET_SIGNAL: return get_signal(d, a);
-	default: return -ENOSYS;
+	case XE_ABI_zl_INSTALL_GRANT:
+		return install_grant(h, d, a);
+	case XE_ABI_zl_BOOT_BACKUP:
+		return boot_backup(h, d, a);
+	case XE_ABI_zl_BOOT_DONE:
+		return boot_done(h, d, a);
+	case XE_ABI_zl_CHANGE_BACKUP_IP:
+		return change_backup_ip(h, d, a);
+	case XE_ABI_zl_GET_IP:
+		return get_ip(h, d, a);
+	case XE_ABI_zl_IP_SET:
+		return ip_set(h, d, a);
+	case XE_ABI_zl_SUSPEND_BACKUP:
+		return suspend_backup(h, d);
+	case XE_ABI_zl_WAKEUP_BACKUP:
+		return wakeup_backup(h, d);
+	case XE_ABI_zl_MIGRATE:
+		return migrate(h, d);
+	case XE_ABI_zl_QUIESCED:
+		return quiesced(h, d);
+	case XE_ABI_zl_REPORT_FAULT:
+		return report_fault(h, d, a);
+	case XE_ABI_zl_REGISTER_HEARTBEAT:
+		return xe_heartbeat_register(h, d, a->value);
+	case XE_ABI_zl_REGISTER_LOG:
+		return register_log(h, d, a);
+	case XE_ABI_zl_GET_LOG:
+		return get_log(h, d, a);
+	case XE_ABI_zl_REGISTER_WRAPPER:
+		return register_wrapper(h, d, a, true);
+	case XE_ABI_zl_UNREGISTER_WRAPPER:
+		return register_wrapper(h, d, a, false);
+	case XE_ABI_zl_START_REPLAY:
+		return start_replay(h, d, a);
+	case XE_ABI_zl_RECOVERY_DONE:
+		return recovery_done(h, d);
+	case XE_ABI_zl_GET_SIGNAL:
+		return get_signal(d, a);
+	default:
+		return -ENOSYS;
 	}
 }
 
@@ -374,9 +397,13 @@ int xe_pair_info(const struct xe_host *h, uint32_t domid, struct xe_pair_info *o
 	if (!p)
 		return -ENOENT;
 	*out = (struct xe_pair_info){
-		.state = p->state, .primary = p->primary, .backup = p->backup,
-		.old_primary = p->old_primary, .ip = p->ip,
-		.backup_has_primary_ip = p->backup_has_primary_ip, .extents = p->extents,
+		.state = p->state,
+		.primary = p->primary,
+		.backup = p->backup,
+		.old_primary = p->old_primary,
+		.ip = p->ip,
+		.backup_has_primary_ip = p->backup_has_primary_ip,
+		.extents = p->extents,
 	};
 	return 0;
 }
@@ -438,7 +465,7 @@ static void forget_backup(struct xe_host *h, struct xe_pair *p)
 static void free_pair(struct xe_host *h, struct xe_pair *p)
 {
 	xe_log_release(h, p);
-	*p = (struct xe_pair){ .state = XE_PAIR_NONE };
+	*p = (struct xe_pair){.state = XE_PAIR_NONE};
 }
 
 int xe_vzs_complete(struct xe_host *h, uint32_t primary, int status)
@@ -460,7 +487,8 @@ int xe_vzs_complete(struct xe_host *h, uint32_t primary, int status)
 		p->state = XE_PAIR_AWAKE;
 	}
 	d->signal_status = status;
-	return xe_vzs_signal(h, primary, status ? XE_ABI_zl_signal_FAILED : XE_ABI_zl_signal_COMPLETE);
+	return xe_vzs_signal(h, primary,
+			     status ? XE_ABI_zl_signal_FAILED : XE_ABI_zl_signal_COMPLETE);
 }
 
 int xe_vzs_fence(struct xe_host *h, uint32_t primary)

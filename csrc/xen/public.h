@@ -65,8 +65,13 @@ struct xe_evtchn_status {
 	uint16_t dom, pad;
 	uint32_t port, status, vcpu;
 	union {
-		struct { uint16_t dom; } unbound;
-		struct { uint16_t dom, pad; uint32_t port; } interdomain;
+		struct {
+			uint16_t dom;
+		} unbound;
+		struct {
+			uint16_t dom, pad;
+			uint32_t port;
+		} interdomain;
 		uint32_t virq;
 	} u;
 };

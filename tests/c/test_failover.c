@@ -99,8 +99,8 @@ static void flush(struct sim *s)
 
 static void boot_server(struct sim *s)
 {
-	struct xe_tcp_config cfg = { .max_socks = 16, .seed = ++s->seed, .snd_buf = 65536,
-				     .rcv_buf = 65536 };
+	struct xe_tcp_config cfg = {
+		.max_socks = 16, .seed = ++s->seed, .snd_buf = 65536, .rcv_buf = 65536};
 
 	xe_assert(xe_sockets_init(&s->server, &cfg) == 0);
 	xe_tcp_set_addr(s->server.tcp, SERVER);
@@ -149,8 +149,8 @@ static void serve(struct sim *s)
 			s->closed = 1;
 			return;
 		}
-		n = xe_sock_recv(&s->server, s->conn, s->pending,
-				 1 + xe_rng_below(&s->rng, 9000), s->now);
+		n = xe_sock_recv(&s->server, s->conn, s->pending, 1 + xe_rng_below(&s->rng, 9000),
+				 s->now);
 		if (n < 0) {
 			xe_assert(n == -EAGAIN);
 			return;
@@ -262,9 +262,9 @@ static bool step(struct sim *s)
 
 static void open_sim(struct sim *s, uint64_t seed, uint64_t total, bool lossy)
 {
-	struct xe_link_config link = { .bits_per_second = 100000000, .delay = 5 * XE_MS };
-	struct xe_tcp_config cfg = { .max_socks = 16, .seed = seed * 7919 + 13,
-				     .snd_buf = 65536, .rcv_buf = 65536 };
+	struct xe_link_config link = {.bits_per_second = 100000000, .delay = 5 * XE_MS};
+	struct xe_tcp_config cfg = {
+		.max_socks = 16, .seed = seed * 7919 + 13, .snd_buf = 65536, .rcv_buf = 65536};
 
 	memset(s, 0, sizeof(*s));
 	s->rng.state = s->rng_seed = seed;
@@ -305,7 +305,7 @@ static void close_sim(struct sim *s)
 static void tell(struct sim *s)
 {
 	const struct xe_ssw_counters *c = xe_ssw_counters(s->ssw);
-	struct xe_tcp_info client = { 0 }, server = { 0 };
+	struct xe_tcp_info client = {0}, server = {0};
 	struct xe_ssw_event e;
 
 	while (xe_ssw_next_event(s->ssw, &e))
@@ -319,7 +319,8 @@ static void tell(struct sim *s)
 	fprintf(stderr,
 		"sent %llu shut %d; client state %d queued %u/%u; server state %d queued %u/%u "
 		"pending %zu/%zu eof %d closed %d; failovers %u\n"
-		"believed not %llu, unlogged %llu, fins held %llu, rsts held %llu, beyond log %llu\n",
+		"believed not %llu, unlogged %llu, fins held %llu, rsts held %llu, beyond log "
+		"%llu\n",
 		(unsigned long long)s->sent, s->client_shut, client.state, client.rcv_queued,
 		client.snd_queued, server.state, server.rcv_queued, server.snd_queued,
 		s->pending_at, s->pending_len, s->eof, s->closed, s->failovers,

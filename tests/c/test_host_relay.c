@@ -21,13 +21,23 @@
 #include "host/memory.h"
 
 enum {
-	GATEWAY = 0x0a000001, SERVER = 0x0a000002, LOCALHOST = 0x7f000001,
-	SLOTS = 32, SOCKS = 1024, CLIENTS = 64, CHUNK = 64 << 10,
-	ECHO = 7, SINK = 9, RESET = 13, GREET = 19, HOLD = 21, CLOSED = 81,
+	GATEWAY = 0x0a000001,
+	SERVER = 0x0a000002,
+	LOCALHOST = 0x7f000001,
+	SLOTS = 32,
+	SOCKS = 1024,
+	CLIENTS = 64,
+	CHUNK = 64 << 10,
+	ECHO = 7,
+	SINK = 9,
+	RESET = 13,
+	GREET = 19,
+	HOLD = 21,
+	CLOSED = 81,
 	GREETING = 16 << 20,
 };
 
-static const uint16_t ports[] = { ECHO, SINK, RESET, GREET, HOLD };
+static const uint16_t ports[] = {ECHO, SINK, RESET, GREET, HOLD};
 #define NPORTS ((int)(sizeof(ports) / sizeof(ports[0])))
 
 struct peer { /* a socket of the emulated server */
@@ -242,7 +252,7 @@ static struct client *client_open(struct world *w, int real_port, uint64_t send_
 	struct client *c = &w->clients[w->nclients];
 
 	xe_assert(w->nclients < CLIENTS);
-	*c = (struct client){ .send = send_bytes, .early_shut = true };
+	*c = (struct client){.send = send_bytes, .early_shut = true};
 	c->seed = (uint8_t)(w->nclients++ * 7);
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	xe_assert(c->fd >= 0);
@@ -349,7 +359,7 @@ static void close_clients(struct world *w)
 
 static void client_reset(struct client *c)
 {
-	struct linger l = { 1, 0 };
+	struct linger l = {1, 0};
 
 	setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
 	close(c->fd);
@@ -381,7 +391,11 @@ static void all_closed(struct world *w)
 static void world_open(struct world *w, uint32_t slots, uint32_t ring)
 {
 	struct xe_tcp_config cfg = {
-		.max_socks = SOCKS, .seed = 1, .msl = XE_MS, .snd_buf = ring, .rcv_buf = ring,
+		.max_socks = SOCKS,
+		.seed = 1,
+		.msl = XE_MS,
+		.snd_buf = ring,
+		.rcv_buf = ring,
 	};
 
 	memset(w, 0, sizeof(*w));
@@ -401,7 +415,8 @@ static void world_open(struct world *w, uint32_t slots, uint32_t ring)
 
 		if (i < NPORTS)
 			w->listener[i] = xe_tcp_listen(w->server, port, 64);
-		w->real[i] = xe_relay_listen(xe_driver_relay(w->driver), LOCALHOST, 0, SERVER, port);
+		w->real[i] =
+			xe_relay_listen(xe_driver_relay(w->driver), LOCALHOST, 0, SERVER, port);
 		xe_assert(w->real[i] > 0);
 	}
 }
@@ -655,9 +670,9 @@ static void on_alarm(int sig)
 
 static void test_driver(void)
 {
-	struct xe_tcp_config cfg = { .max_socks = 16, .seed = 3 };
-	struct itimerval soon = { .it_value.tv_usec = 20000 };
-	struct sigaction act = { .sa_handler = on_alarm }, old;
+	struct xe_tcp_config cfg = {.max_socks = 16, .seed = 3};
+	struct itimerval soon = {.it_value.tv_usec = 20000};
+	struct sigaction act = {.sa_handler = on_alarm}, old;
 	struct xe_driver *d;
 	struct xe_tcp *t;
 	int p[2], fds[4];

@@ -137,9 +137,9 @@ static void run(struct net *n, xe_ns time)
 		;
 }
 
-static const struct xe_link_config good = { .delay = XE_MS };
-static const struct xe_tcp_config small = { .max_socks = 16, .snd_buf = 65536,
-					    .rcv_buf = 65536, .seed = 7 };
+static const struct xe_link_config good = {.delay = XE_MS};
+static const struct xe_tcp_config small = {
+	.max_socks = 16, .snd_buf = 65536, .rcv_buf = 65536, .seed = 7};
 
 static uint8_t byte_at(int dir, uint64_t pos)
 {
@@ -221,11 +221,11 @@ static int wait_accept(struct net *n, int listener)
 
 /* Full duplex over `lc`; readers read `chunk` bytes every `pause` (0: always). */
 static xe_ns transfer(const struct xe_tcp_config *ca, const struct xe_tcp_config *cb,
-		      const struct xe_link_config *lc, uint64_t seed, uint64_t total,
-		      size_t chunk, xe_ns pause, const uint32_t *isn)
+		      const struct xe_link_config *lc, uint64_t seed, uint64_t total, size_t chunk,
+		      xe_ns pause, const uint32_t *isn)
 {
 	struct net *n = net_new(ca, cb, lc, seed);
-	struct end e[2] = { { .total = total, .chunk = chunk }, { .total = total, .chunk = chunk } };
+	struct end e[2] = {{.total = total, .chunk = chunk}, {.total = total, .chunk = chunk}};
 	xe_ns start = n->now, limit = n->now + 3600 * XE_SECOND, next_read = n->now, took;
 	int listener;
 
@@ -263,14 +263,16 @@ static xe_ns transfer(const struct xe_tcp_config *ca, const struct xe_tcp_config
 
 static void test_bad_links(void)
 {
-	struct xe_link_config lc = { .bits_per_second = 100000000, .delay = 2 * XE_MS,
-				     .loss_ppm = 30000, .reorder_ppm = 20000,
-				     .duplicate_ppm = 20000 };
+	struct xe_link_config lc = {.bits_per_second = 100000000,
+				    .delay = 2 * XE_MS,
+				    .loss_ppm = 30000,
+				    .reorder_ppm = 20000,
+				    .duplicate_ppm = 20000};
 
 	for (uint64_t seed = 1; seed <= 200; seed++) {
-		struct xe_tcp_config a = { .max_socks = 16, .seed = seed };
-		struct xe_tcp_config b = { .max_socks = 16, .seed = seed + 9999 };
-		uint32_t isn[2] = { 0u - (uint32_t)(seed * 997), 0u - (uint32_t)(seed * 1231) };
+		struct xe_tcp_config a = {.max_socks = 16, .seed = seed};
+		struct xe_tcp_config b = {.max_socks = 16, .seed = seed + 9999};
+		uint32_t isn[2] = {0u - (uint32_t)(seed * 997), 0u - (uint32_t)(seed * 1231)};
 
 		a.no_timestamps = seed % 5 == 1;
 		b.no_wscale = seed % 7 == 1;
@@ -281,7 +283,7 @@ static void test_bad_links(void)
 	}
 	lc.loss_ppm = 200000; /* very bad */
 	for (uint64_t seed = 1; seed <= 5; seed++) {
-		struct xe_tcp_config a = { .max_socks = 16, .seed = seed };
+		struct xe_tcp_config a = {.max_socks = 16, .seed = seed};
 
 		transfer(&a, &a, &lc, seed, 32 << 10, SIZE_MAX, 0, NULL);
 	}
@@ -289,8 +291,8 @@ static void test_bad_links(void)
 
 static void test_slow_reader(void)
 {
-	static const uint32_t sizes[] = { 256, 1024, 4096, 65536, 131072 };
-	struct xe_link_config lc = { .bits_per_second = 1000000000, .delay = XE_MS };
+	static const uint32_t sizes[] = {256, 1024, 4096, 65536, 131072};
+	struct xe_link_config lc = {.bits_per_second = 1000000000, .delay = XE_MS};
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		struct xe_tcp_config c = small;
@@ -476,10 +478,14 @@ static void peer_open(struct peer *p)
 	p->sock = xe_tcp_connect(p->n->t[0], B_ADDR, PORT, 0, p->n->now);
 	xe_assert(peer_get(p) && p->got.seg.flags == XE_SYN);
 	xe_assert(!p->got.seg.opt.sack_permitted && p->got.seg.opt.mss == 1460);
-	p->seg = (struct xe_segment){ .saddr = B_ADDR, .daddr = A_ADDR, .sport = PORT,
-		.dport = p->got.seg.sport, .ack = p->got.seg.seq + 1, .window = 60000,
-		.opt = { .mss = 1460, .has_ts = true, .tsval = 1000,
-			 .tsecr = p->got.seg.opt.tsval } };
+	p->seg = (struct xe_segment){
+		.saddr = B_ADDR,
+		.daddr = A_ADDR,
+		.sport = PORT,
+		.dport = p->got.seg.sport,
+		.ack = p->got.seg.seq + 1,
+		.window = 60000,
+		.opt = {.mss = 1460, .has_ts = true, .tsval = 1000, .tsecr = p->got.seg.opt.tsval}};
 	xe_assert(peer_send(p, XE_SYN | XE_ACK, 4999, NULL, 0));
 	xe_assert(p->got.seg.flags == XE_ACK && p->got.seg.ack == 5000);
 	xe_assert(!peer_get(p));
@@ -559,13 +565,13 @@ static void test_reassembly(void)
 /* A SYN without options gets a SYN/ACK without; a SYN again, the same again. */
 static void test_passive(void)
 {
-	struct peer p = { 0 };
+	struct peer p = {0};
 	uint32_t isn;
 
 	p.n = net_new(&small, &small, &good, 1);
 	xe_assert(xe_tcp_listen(p.n->t[0], PORT, 4) >= 0);
-	p.seg = (struct xe_segment){ .saddr = B_ADDR, .daddr = A_ADDR, .sport = 9, .dport = PORT,
-				     .window = 1000 };
+	p.seg = (struct xe_segment){
+		.saddr = B_ADDR, .daddr = A_ADDR, .sport = 9, .dport = PORT, .window = 1000};
 	xe_assert(peer_send(&p, XE_SYN, 100, NULL, 0));
 	xe_assert(p.got.seg.flags == (XE_SYN | XE_ACK) && p.got.seg.ack == 101);
 	xe_assert(!p.got.seg.opt.has_ts && !p.got.seg.opt.has_wscale);

@@ -6,7 +6,7 @@
 #include "base/rng.h"
 #include "net/wire.h"
 
-static struct xe_rng rng = { 1 };
+static struct xe_rng rng = {1};
 
 static size_t make(uint8_t *buf, struct xe_segment *seg, size_t n)
 {
@@ -187,8 +187,12 @@ static void test_random_bytes(void)
 /* A SYN with these options, padded; its checksum right. */
 static int with_options(uint8_t *buf, struct xe_packet *p, const uint8_t *opts, size_t n)
 {
-	struct xe_segment seg = { .saddr = 1, .daddr = 2, .sport = 3, .dport = 4,
-				  .flags = XE_SYN | 0xc0, .opt = { .mss = 1460 } };
+	struct xe_segment seg = {.saddr = 1,
+				 .daddr = 2,
+				 .sport = 3,
+				 .dport = 4,
+				 .flags = XE_SYN | 0xc0,
+				 .opt = {.mss = 1460}};
 	size_t room = (n + 3) / 4 * 4;
 	uint32_t sum;
 
@@ -209,9 +213,9 @@ static int with_options(uint8_t *buf, struct xe_packet *p, const uint8_t *opts, 
 
 static void test_options(void)
 {
-	static const uint8_t zero[] = { 99, 0, 1, 1 }, over[] = { 8, 10, 1, 1 };
-	static const uint8_t cut[] = { 1, 1, 1, 2 }, one[] = { 5, 1, 1, 1 };
-	static const uint8_t scale[] = { 3, 3, 200, 0 };
+	static const uint8_t zero[] = {99, 0, 1, 1}, over[] = {8, 10, 1, 1};
+	static const uint8_t cut[] = {1, 1, 1, 2}, one[] = {5, 1, 1, 1};
+	static const uint8_t scale[] = {3, 3, 200, 0};
 	uint8_t buf[100];
 	struct xe_packet p;
 
@@ -225,8 +229,8 @@ static void test_options(void)
 static void test_strip(void)
 {
 	/* unknown 34 at an odd offset, SACK permitted, timestamps at an odd offset */
-	static const uint8_t opts[] = { 2, 4, 5, 180, 1, 34, 5, 7, 7, 7, 4, 2, 1,
-					8, 10, 1, 2, 3, 4, 5, 6, 7, 8, 3, 3, 7 };
+	static const uint8_t opts[] = {2, 4,  5, 180, 1, 34, 5, 7, 7, 7, 4, 2, 1,
+				       8, 10, 1, 2,   3, 4,  5, 6, 7, 8, 3, 3, 7};
 	uint8_t buf[100];
 	struct xe_packet p;
 
