@@ -201,6 +201,7 @@ void xe_ssw_open(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *s
 	c->attach = XE_LIVE;
 	c->incarnation++;
 	c->has_syn = c->recovered = c->unprotected = c->early_fin = false;
+	c->refused = false;
 	c->fins = c->todo = 0;
 	c->ranges = 0;
 	c->peer_isn = c->syn_seq;
@@ -261,6 +262,17 @@ void xe_ssw_bury(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
 	c->tombstone_until = now + XE_SSW_TOMBSTONE;
 	c->ranges = 0;
 	c->todo = 0;
+}
+
+void xe_ssw_refuse(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
+{
+	uint64_t next = c->sent_max + ((c->fins & XE_LOG_OWN_FIN_ACKED) ? 1 : 0);
+	bool known = c->attach == XE_LIVE;
+
+	c->reset_seq = c->own_isn + 1 + (uint32_t)next;
+	xe_ssw_bury(s, c, now);
+	c->refused = true;
+	xe_ssw_todo(s, c, XE_TODO_RESET | (known ? XE_TODO_KILL : 0));
 }
 
 void xe_ssw_check_closed(struct xe_ssw *s, struct xe_conn *c, xe_ns now)

@@ -61,7 +61,7 @@ static enum xe_verdict send_reset(struct xe_ssw *s, struct xe_conn *c, struct xe
 	return XE_PASS;
 }
 
-static bool fin_allowed(struct xe_ssw *s, struct xe_conn *c, uint64_t at)
+static bool fin_allowed(struct xe_ssw *s, struct xe_conn *c, uint64_t at, xe_ns now)
 {
 	uint64_t asked;
 
@@ -74,7 +74,7 @@ static bool fin_allowed(struct xe_ssw *s, struct xe_conn *c, uint64_t at)
 	}
 	if (at < c->sent_max || ((c->fins & XE_LOG_OWN_FIN) && at != c->own_fin_at)) {
 		xe_ssw_notify(s, XE_SSW_DIVERGED, xe_conn_index(s, c), at);
-		xe_ssw_todo(s, c, XE_TODO_RESET);
+		xe_ssw_refuse(s, c, now);
 		return false;
 	}
 	return true;
@@ -162,7 +162,7 @@ static enum xe_verdict send_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 	if (offset < 0)
 		return XE_DROP;
 	end = (uint64_t)offset + p->payload_len;
-	if ((p->seg.flags & XE_FIN) && !fin_allowed(s, c, end))
+	if ((p->seg.flags & XE_FIN) && !fin_allowed(s, c, end, now))
 		return XE_DROP;
 	if (!note_ack_sent(s, c, p))
 		return XE_DROP;
@@ -203,7 +203,7 @@ enum xe_verdict xe_ssw_egress(struct xe_ssw *s, uint8_t *packet, size_t len, xe_
 	if (c->attach == XE_FAKING) /* e.g. RST: no listener yet; the fake SYN is sent again */
 		return XE_DROP;
 	if (c->state == XE_CONN_TOMBSTONE)
-		return c->recovered ? XE_DROP : XE_PASS;
+		return c->recovered || c->refused ? XE_DROP : XE_PASS;
 	if (p.seg.flags & XE_RST)
 		return send_reset(s, c, &p);
 	if (c->state == XE_CONN_SYN_SEEN)

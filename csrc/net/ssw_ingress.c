@@ -278,6 +278,9 @@ static enum xe_verdict take_syn(struct xe_ssw *s, struct xe_conn *c, struct xe_p
 			return XE_DROP;
 		xe_ssw_free(s, c);
 		c = NULL;
+	} else if (c && c->refused) {
+		xe_ssw_free(s, c);
+		c = NULL;
 	}
 	if (!c)
 		c = xe_ssw_alloc(s, &p->seg, now);
@@ -294,6 +297,13 @@ static enum xe_verdict take_syn(struct xe_ssw *s, struct xe_conn *c, struct xe_p
 
 static enum xe_verdict take_tombstone(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p)
 {
+	if (c->refused) { /* a challenge ACK tells the exact number (RFC 5961) */
+		if (!(p->seg.flags & XE_RST) && (p->seg.flags & XE_ACK)) {
+			c->reset_seq = p->seg.ack;
+			xe_ssw_todo(s, c, XE_TODO_RESET);
+		}
+		return XE_DROP;
+	}
 	if (!c->recovered && c->attach == XE_LIVE)
 		return XE_PASS; /* its own TCP still knows */
 	if (p->seg.flags & XE_FIN)

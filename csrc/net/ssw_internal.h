@@ -36,7 +36,8 @@ enum {
 	XE_TODO_FIN = 2,     /* the logged FIN, to TCP */
 	XE_TODO_WAKE = 4,    /* the log's end, to the peer */
 	XE_TODO_ANSWER = 8,  /* a tombstone's ACK */
-	XE_TODO_RESET = 16,  /* RST to the peer, then the slot is free */
+	XE_TODO_RESET = 16,  /* RST to the peer */
+	XE_TODO_KILL = 32,   /* RST to TCP */
 };
 
 struct xe_range {
@@ -46,7 +47,7 @@ struct xe_range {
 struct xe_conn {
 	uint8_t state, attach, todo, options;
 	uint8_t peer_wscale, own_wscale, tcp_wscale, fins;
-	bool unprotected, recovered, queued, has_syn, early_fin;
+	bool unprotected, recovered, queued, has_syn, early_fin, refused;
 	uint32_t hash_next, incarnation;
 	uint32_t local_addr, peer_addr;
 	uint16_t local_port, peer_port;
@@ -68,6 +69,7 @@ struct xe_conn {
 	uint16_t syn_win;
 
 	/* The new TCP after a recovery: visible = its number + delta. */
+	uint32_t reset_seq;      /* of a refused connection's next RST to the peer */
 	uint32_t delta, ts_delta, tcp_isn, tcp_ts0;
 	uint64_t tcp_base;       /* U: offset of its first byte */
 	uint64_t tcp_sent;       /* highest offset sent by it, FIN counted */
@@ -125,6 +127,8 @@ struct xe_conn *xe_ssw_alloc(struct xe_ssw *s, const struct xe_segment *seg, xe_
 /* The connection no longer waits for a TCP: re-established, or gone. */
 void xe_ssw_settle(struct xe_ssw *s, struct xe_conn *c);
 void xe_ssw_free(struct xe_ssw *s, struct xe_conn *c);
+/* Ends a connection loudly, for the peer and for TCP: what the peer says is answered by RST. */
+void xe_ssw_refuse(struct xe_ssw *s, struct xe_conn *c, xe_ns now);
 void xe_ssw_bury(struct xe_ssw *s, struct xe_conn *c, xe_ns now);
 /* The slot is (re)initialised when TCP answers a SYN. */
 void xe_ssw_open(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *synack);

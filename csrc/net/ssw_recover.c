@@ -29,17 +29,16 @@ void xe_ssw_detach(struct xe_ssw *s, xe_ns now)
 		}
 		c->attach = XE_DETACHED;
 		c->has_syn = false;
-		c->todo &= XE_TODO_ANSWER;
+		c->todo &= XE_TODO_ANSWER | XE_TODO_RESET;
 		c->ranges = 0;
 		c->early_fin = false;
 		if (c->state != XE_CONN_TOMBSTONE && c->unprotected) {
-			xe_ssw_todo(s, c, XE_TODO_RESET);
+			xe_ssw_refuse(s, c, now);
 			xe_ssw_notify(s, XE_SSW_RESET, i, 0);
 		} else if (c->state != XE_CONN_TOMBSTONE) {
 			s->to_reestablish++;
 		}
 	}
-	(void)now;
 }
 
 uint32_t xe_ssw_replay(struct xe_ssw *s, xe_ns now)
@@ -155,7 +154,7 @@ static size_t to_peer(struct xe_conn *c, uint8_t flags, uint64_t ack, uint8_t *b
 	uint64_t window = c->tcp_right > ack ? c->tcp_right - ack : 0;
 
 	seg.flags = flags;
-	seg.seq = c->own_isn + 1 + (uint32_t)seq;
+	seg.seq = flags & XE_RST ? c->reset_seq : c->own_isn + 1 + (uint32_t)seq;
 	seg.ack = c->peer_isn + 1 + (uint32_t)ack;
 	window >>= c->own_wscale;
 	seg.window = window > 65535 ? 65535 : (uint16_t)window;
@@ -168,7 +167,6 @@ static size_t do_todo(struct xe_ssw *s, struct xe_conn *c, uint8_t *buf, size_t 
 		      enum xe_direction *to)
 {
 	uint64_t peer_end = c->rcv_logged + ((c->fins & XE_LOG_PEER_FIN) ? 1 : 0);
-	size_t n;
 
 	*to = XE_TO_NETWORK;
 	if (c->todo & XE_TODO_ACK) {
@@ -190,9 +188,14 @@ static size_t do_todo(struct xe_ssw *s, struct xe_conn *c, uint8_t *buf, size_t 
 		return to_guest(c, XE_ACK | XE_FIN, buf, cap);
 	}
 	if (c->todo & XE_TODO_RESET) {
-		n = to_peer(c, XE_ACK | XE_RST, peer_end, buf, cap);
-		xe_ssw_free(s, c);
-		return n;
+		c->todo &= (uint8_t)~XE_TODO_RESET;
+		return to_peer(c, XE_ACK | XE_RST, peer_end, buf, cap);
+	}
+	if (c->todo & XE_TODO_KILL) {
+		c->todo &= (uint8_t)~XE_TODO_KILL;
+		c->fake_line = peer_end;
+		*to = XE_TO_GUEST;
+		return to_guest(c, XE_RST, buf, cap);
 	}
 	c->todo &= (uint8_t)~XE_TODO_ANSWER;
 	return to_peer(c, XE_ACK, peer_end, buf, cap);

@@ -2,11 +2,11 @@
 host order; a node is a domain id, or HOST | index for an ordinary host on the LAN.
 Errors are OSError (its subclass by errno)."""
 
-from collections.abc import Buffer
+from typing import Any as Buffer
 
 HOST: int
 
-type Work = tuple[int, int, int, int, int, int]  # kind, node, generation, arg, a, b
+Work = tuple[int, int, int, int, int, int]  # kind, node, generation, arg, a, b
 
 class Machine:
     def __init__(self, *, frames: int, seed: int = 0, real: bool = False, trace_records: int = 65536) -> None: ...

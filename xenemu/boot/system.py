@@ -285,7 +285,8 @@ class System:
             return "control"
         pair = self.vmm.pair(domid)
         if pair is None:
-            return "primary" if domid == self._first else "retired"
+            granted = any(self.vmm.pair(other) for other in self.vmm.domain_ids())
+            return "primary" if domid == self._first and not granted else "retired"
         return "primary" if domid == pair.primary else "backup"
 
 

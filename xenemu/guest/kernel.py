@@ -110,9 +110,7 @@ class Kernel:
         status = 127 if process is None else await process.wait()
         return status, "".join(line + "\n" for line in lines)
 
-    def start_command(
-        self, argv: Sequence[str], output: Callable[[str], None]
-    ) -> Process | None:
+    def start_command(self, argv: Sequence[str], output: Callable[[str], None]) -> Process | None:
         """Starts a command; None (and a line) if there is none of that name."""
         program = self.commands.get(argv[0]) if argv else None
         if program is None:

@@ -165,7 +165,13 @@ class GuestLoop(asyncio.SelectorEventLoop):
     # what would leave the process
 
     async def getaddrinfo(
-        self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0,
+        self,
+        host: Any,
+        port: Any,
+        *,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
         flags: int = 0,
     ) -> list[Any]:
         """Without DNS."""
@@ -220,7 +226,12 @@ class GuestLoop(asyncio.SelectorEventLoop):
     # files (asyncio's own fallback sends wrong bytes to slow readers on CPython 3.12+)
 
     async def sendfile(
-        self, transport: Any, file: Any, offset: int = 0, count: int | None = None, *,
+        self,
+        transport: Any,
+        file: Any,
+        offset: int = 0,
+        count: int | None = None,
+        *,
         fallback: bool = True,
     ) -> int:
         """Reads and writes by chunks, each a bytes object of its own; bytes sent."""
@@ -239,7 +250,12 @@ class GuestLoop(asyncio.SelectorEventLoop):
             writer.restore()
 
     async def sock_sendfile(
-        self, sock: host.socket, file: Any, offset: int = 0, count: int | None = None, *,
+        self,
+        sock: host.socket,
+        file: Any,
+        offset: int = 0,
+        count: int | None = None,
+        *,
         fallback: bool | None = True,
     ) -> int:
         """Reads and sends by chunks; bytes sent."""

@@ -131,7 +131,8 @@ class PrivateModules:
         self._starts = tuple(prefix + "." for prefix in prefixes)
         self._modules: dict[str, ModuleType] = {}
         self._hidden: dict[str, ModuleType] = {}
-        self._count = 0
+        self._count = 0  # of sys.modules inside and outside: a new name means a new look
+        self._count_outside = -1
 
     def matches(self, name: str) -> bool:
         """A module of this name is private."""
@@ -140,7 +141,8 @@ class PrivateModules:
     def enter(self) -> None:
         """sys.modules shows the process's copies, and none of anyone else's."""
         if self._prefixes:
-            self._hidden = {name: mod for name, mod in sys.modules.items() if self.matches(name)}
+            if len(sys.modules) != self._count_outside:
+                self._hidden = {n: mod for n, mod in sys.modules.items() if self.matches(n)}
             for name in self._hidden:
                 del sys.modules[name]
             self._show(self._modules)
@@ -155,6 +157,7 @@ class PrivateModules:
                 sys.modules.pop(name, None)
                 self._forget(name)
             self._show(self._hidden)
+            self._count_outside = len(sys.modules)
 
     @staticmethod
     def _show(modules: dict[str, ModuleType]) -> None:

@@ -1,6 +1,6 @@
 """A guest process: a program, its loop, its file descriptors, its view of the library.
 
-It runs in steps of one loop iteration each, with its overlay on. Its end:
+It runs in steps of a few loop iterations each, with its overlay on. Its end:
   - told to stop and status 0: tasks are cancelled in the order of their creation, sockets
     closed, the loop closed;
   - anything else is a crash: the kernel drops its sockets, and the loop is left as it is. No
@@ -12,6 +12,7 @@ blocks run; their calls to the kernel fail.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import io
 import random
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 Program = str | Callable[[list[str]], Any]
 
 MAX_STEPS_AT_ONE_INSTANT = 100_000
+MAX_ITERATIONS = 16  # of one step: switching between processes costs more than an iteration
 MAX_STEPS_OF_EXIT = 10_000
 FIRST_FD = 3
 
@@ -105,7 +107,6 @@ class Process:
         self._steps = 0
         self._stepping = False
         self._modules = PrivateModules(private)
-        self._overlay: Overlay | None = None
         self.loop = GuestLoop(self)
         self._overlay = Overlay(self)
         graveyard[id(self)] = self
@@ -126,21 +127,21 @@ class Process:
         """Something to do: into the kernel's queue."""
         if not self.queued and self.state is ProcessState.RUNNING:
             self.queued = True
-            self.kernel.enqueue(self)
+            if not self._stepping:  # else step() does it
+                self.kernel.enqueue(self)
 
     def arm_timer(self, at: int) -> None:
         """Wakes the loop at machine time `at`."""
         self.kernel.call_at(at, self.loop.timer_due)
 
     def step(self) -> None:
-        """One iteration of the loop, then the end of the process if that is due."""
-        self.queued = False
+        """A few iterations of the loop, then the end of the process if that is due."""
         if self.exited:
             return
-        self._count()
         status = self._iterate()
         if self._killed():
             return
+        again = self.queued
         if status is None and self._main.done():
             status = self._main_status()
         if status is None and self.loop.stop_called:
@@ -151,44 +152,51 @@ class Process:
             self.kernel.report(f"{self.name}[{self.pid}]: livelock, killed")
             self.kernel.sig_exit(self.pid, signal.SIGXCPU)
         else:
+            if again:
+                self.kernel.enqueue(self)
             self.loop.after_step()
 
     def _killed(self) -> bool:
         """It was killed inside its own step."""
         return self.exited
 
-    def _count(self) -> None:
+    def _iterate(self) -> int | None:
+        """Iterations while there is work, at most MAX_ITERATIONS, under the overlay.
+
+        The status if SystemExit was raised.
+        """
         now = self.kernel.node.now
         if now != self._instant:
             self._instant = now
             self._steps = 0
-        self._steps += 1
-
-    def _iterate(self) -> int | None:
-        """One iteration under the overlay; the status if it raised SystemExit."""
-        with self.context():
-            self._stepping = True
-            try:
+        self._enter()
+        self._stepping = True
+        try:
+            for _ in range(MAX_ITERATIONS):
+                self._steps += 1
+                self.queued = False
                 self.loop.step()
-            except SystemExit as error:
-                return self._system_exit_status(error)
-            finally:
-                self._stepping = False
+                if not self.queued or self.exited or self._main.done():
+                    break
+        except SystemExit as error:
+            return self._system_exit_status(error)
+        finally:
+            self._stepping = False
+            self._leave()
         return None
 
-    @contextlib.contextmanager
-    def context(self) -> Iterator[None]:
+    def _enter(self) -> None:
         """The process's view of the library is on, and it is the current process."""
-        assert _current.process is None and self._overlay is not None
+        assert _current.process is None
         _current.process = self
         self._overlay.enter()
         self._modules.enter()
-        try:
-            yield
-        finally:
-            self._modules.leave()
-            self._overlay.leave()
-            _current.process = None
+
+    def _leave(self) -> None:
+        """The host's view again."""
+        self._modules.leave()
+        self._overlay.leave()
+        _current.process = None
 
     @contextlib.contextmanager
     def patched_pipe(self, *pair: Any) -> Iterator[None]:
@@ -304,3 +312,12 @@ class Process:
 
     def __repr__(self) -> str:
         return f"<Process {self.name}[{self.pid}] {self.state.value} {self.exit_status}>"
+
+
+def _silence() -> None:
+    """The interpreter ends: what it still destroys has nothing to say."""
+    for process in graveyard.values():
+        process.bury()
+
+
+atexit.register(_silence)

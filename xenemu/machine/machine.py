@@ -131,6 +131,13 @@ class Machine:
         )
         return HostNode(self.core, node)
 
+    def panic(self, domid: int) -> None:
+        """A guest kernel stops dead: core.panic, and its processes never run again."""
+        self.core.panic(domid)
+        handler = self._handlers.get(domid)
+        if handler is not None:
+            handler.bury()
+
     # handlers
 
     def attach(self, node: int | Node, handler: NodeHandler) -> None:
@@ -173,10 +180,11 @@ class Machine:
 
     # running
 
-    def step(self, until: int) -> bool:
-        """One instant with work, then every kernel until all are idle. False: none by `until`."""
+    def step(self, until: int, max_events: int = 0) -> bool:
+        """One instant with work, then every kernel until all are idle. False: none by `until`, or
+        within that many events of the C machine (0: no limit)."""
         self._settle()
-        items = self.core.run(until)
+        items = self.core.run(until, max_events)
         for kind, node, generation, arg, a, b in items:
             self._dispatch(kind, node, generation, arg, a, b)
         if items:

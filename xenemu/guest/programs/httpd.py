@@ -61,12 +61,8 @@ def http_errors() -> Iterator[None]:
 
 def listing(directory: Path, title: str) -> web.Response:
     """The names of a directory, sorted; directories end in a slash."""
-    names = sorted(
-        entry.name + ("/" if entry.is_dir() else "") for entry in os.scandir(directory)
-    )
-    items = "".join(
-        f'<li><a href="{quote(name)}">{html.escape(name)}</a></li>\n' for name in names
-    )
+    names = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in os.scandir(directory))
+    items = "".join(f'<li><a href="{quote(name)}">{html.escape(name)}</a></li>\n' for name in names)
     head = f"<!DOCTYPE html>\n<title>{html.escape(title)}</title>\n"
     return web.Response(text=f"{head}<ul>\n{items}</ul>\n", content_type="text/html")
 
@@ -127,7 +123,8 @@ async def send_file(response: web.StreamResponse, fd: int, start: int, length: i
 
 
 async def put(request: web.Request) -> web.Response:
-    """Stores the body; 201 when the name is new, else 200. Nothing is left of a broken one."""
+    """Stores the body; always 200: an answer that told whether the name was new could not be
+    given again after a fault. Nothing is left of a broken upload."""
     path = resolve(request.app[ROOT], request)
     if request.path.endswith("/") or path.is_dir():
         raise web.HTTPConflict(text="is a directory\n")
@@ -140,13 +137,13 @@ async def put(request: web.Request) -> web.Response:
                 view = memoryview(chunk)
                 while view:
                     view = view[os.write(fd, view) :]
-            created = publish(fd, temporary, path)
+            publish(fd, temporary, path)
             temporary = None
         finally:
             os.close(fd)
             if temporary is not None:
                 temporary.unlink()
-    return web.Response(status=201 if created else 200, text=digest.hexdigest() + "\n")
+    return web.Response(text=digest.hexdigest() + "\n")
 
 
 def part_name(directory: Path) -> Path:
@@ -165,12 +162,11 @@ def open_temporary(directory: Path) -> tuple[int, Path | None]:
     return os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644), name
 
 
-def publish(fd: int, temporary: Path | None, path: Path) -> bool:
-    """Gives the file its name, in one step; True if the name is new."""
-    created = not path.exists()
+def publish(fd: int, temporary: Path | None, path: Path) -> None:
+    """Gives the file its name, in one step."""
     if temporary is None:
         source = f"/proc/self/fd/{fd}"
-        target = path if created else part_name(path.parent)
+        target = part_name(path.parent) if path.exists() else path
         os.link(source, target, src_dir_fd=fd)  # with a dir_fd it follows the link
         temporary = target
     if temporary != path:
@@ -179,7 +175,6 @@ def publish(fd: int, temporary: Path | None, path: Path) -> bool:
         except OSError:
             temporary.unlink()
             raise
-    return created
 
 
 def application(root: Path) -> web.Application:

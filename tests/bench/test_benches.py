@@ -1,0 +1,74 @@
+"""The benchmarks run and report well-formed figures. No timing is judged here."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NAMES = ("logging", "hypercall")
+SIZES = {64, 256, 1024, 1460, 4096, 16384, 65536}
+COMPARISONS = {
+    "logging": {
+        ("append in cache", "memcpy"),
+        ("append in memory", "memcpy"),
+        ("append in memory", "unix"),
+        ("append in memory", "tcp"),
+        ("append in memory", "window"),
+        ("ingress in cache", "memcpy"),
+        ("ingress in memory", "memcpy"),
+    },
+    "hypercall": {
+        ("C xe_hypercall", "C syscall(getppid)"),
+        ("C xe_machine_hypercall, virtual", "C syscall(getppid)"),
+        ("Python Machine.hypercall, virtual", "Cython no-op method"),
+        ("Python Machine.hypercall, real", "Cython no-op method"),
+        ("Python Machine.hypercall, virtual", "os.getppid"),
+    },
+}
+
+
+def bench(name: str, *args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "bench" / f"bench_{name}.py"), *args]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_json(name: str) -> None:
+    done = bench(name, "--pairs", "3", "--json")
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    assert report["bench"] == name
+    assert COMPARISONS[name] <= {(r["what"], r["against"]) for r in report["results"]}
+    for result in report["results"]:
+        ratio = result["ratio"]
+        assert result["pairs"] == 3
+        assert all(math.isfinite(v) and v > 0 for v in ratio.values())
+        assert ratio["min"] <= ratio["q1"] <= ratio["median"] <= ratio["q3"] <= ratio["max"]
+        assert result["what_ns"] > 0 and result["against_ns"] > 0
+    for aim in report["aims"]:
+        assert aim["text"] and aim["worst"] and isinstance(aim["met"], bool)
+    if name == "logging":
+        sizes = {r["size"] for r in report["results"] if r["what"].startswith("append")}
+        assert sizes == SIZES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_and_wrong_arguments(name: str) -> None:
+    done = bench(name, "--help")
+    assert done.returncode == 0 and "--pairs" in done.stdout
+    done = bench(name, "--pairs", "1")
+    assert done.returncode == 2 and "at least 2" in done.stderr
+
+
+def test_table_states_the_aims() -> None:
+    done = bench("hypercall", "--pairs", "2")
+    assert done.returncode == 0, done.stderr
+    assert "median" in done.stdout and "quartiles" in done.stdout
+    verdicts = [line for line in done.stdout.splitlines() if line.startswith("aim: ")]
+    assert len(verdicts) == 1
+    assert ": met, " in verdicts[0] or ": MISSED, " in verdicts[0]

@@ -1,0 +1,130 @@
+"""One run with one fault: a client that fetches and stores 256 KiB while the service dies.
+
+The witness is the client alone: its bytes, and the segments that cross its own link, read
+from the trace by a parser of its own (flags, addresses), not by the implementation's records.
+"""
+
+import asyncio
+import hashlib
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from xenemu.boot.clients import add_client, small_config
+from xenemu.boot.config import MIB, Link
+from xenemu.boot.system import System
+
+SIZE = 256 * 1024
+SERVICE = "10.0.0.1"
+SERVICE_IP = 0x0A000001
+BOUND_SECONDS = 120.0
+PACKET_IN, PACKET_OUT = 1, 2
+SYN, RST = 0x02, 0x04
+
+CLEAN = Link(bits_per_second=100_000_000, delay_ns=2_000_000)
+LOSSY = Link(
+    bits_per_second=100_000_000,
+    delay_ns=2_000_000,
+    loss_ppm=10_000,
+    reorder_ppm=10_000,
+    duplicate_ppm=10_000,
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run showed: events during the transfers, hash of the trace, seconds of machine time."""
+
+    events: int
+    trace_hash: int
+    seconds: float
+    failures: list[str]
+
+
+def content(seed: int) -> bytes:
+    return random.Random(seed).randbytes(SIZE)
+
+
+async def read_response(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    status, *lines = head.decode("latin-1").split("\r\n")
+    assert status.split()[1] in ("200", "201", "204"), status
+    headers = dict(line.lower().split(": ", 1) for line in lines if line)
+    return await reader.readexactly(int(headers["content-length"]))
+
+
+def make_client(seed: int, report: list[str]):
+    """Connects once: GET, PUT and GET again on one keep-alive connection."""
+
+    async def client(argv: list[str]) -> int:
+        data, upload = content(seed), content(seed + 1)
+        try:
+            reader, writer = await asyncio.open_connection(SERVICE, 80)
+            writer.write(b"GET /file HTTP/1.1\r\nHost: x\r\n\r\n")
+            if await read_response(reader) != data:
+                report.append("GET: wrong bytes")
+            writer.write(b"PUT /up HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % SIZE)
+            writer.write(upload)
+            answer = await read_response(reader)
+            if answer.decode().split()[0] != hashlib.sha256(upload).hexdigest():
+                report.append(f"PUT: wrong sha256 {answer!r}")
+            writer.write(b"GET /file HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            if await read_response(reader) != data:
+                report.append("second GET: wrong bytes")
+            if await reader.read() != b"":
+                report.append("bytes after the last response")
+            writer.close()
+            await writer.wait_closed()
+        except (OSError, AssertionError, asyncio.IncompleteReadError) as e:
+            report.append(f"client: {type(e).__name__}: {e}")
+            return 1
+        return 0
+
+    return client
+
+
+def watch_segments(system: System, node: int, since: int) -> list[str]:
+    """Resets and repeated handshakes among the segments that reached the client."""
+    records = system.machine.core.trace(since)
+    answers: dict[int, set[int]] = {}
+    problems = []
+    for _, _, kind, at, a, b, _ in records:
+        if at != node or kind != PACKET_IN:
+            continue
+        flags, seq = a >> 32, b >> 32
+        if flags & RST:
+            problems.append("a reset reached the client")
+        if flags & SYN:
+            answers.setdefault(node, set()).add(seq)
+    if any(len(seqs) > 1 for seqs in answers.values()):
+        problems.append("the client saw two handshakes")
+    return problems
+
+
+def run(root: Path, seed: int, link: Link, fault: str | None, after_events: int) -> Result:
+    """The fault (`app`, `kernel`, None) comes once the transfers ran that many events."""
+    (root / "file").write_bytes(content(seed))
+    (root / "up").unlink(missing_ok=True)
+    report: list[str] = []
+    with System(small_config(root=root, seed=seed, log=8 * MIB)) as system:
+        core = system.machine.core
+        system.boot()
+        kernel = add_client(system, link=link)
+        start_events, start_time = core.event_index, system.now
+        first_record = max((r[0] for r in core.trace()), default=0)
+        process = kernel.spawn(make_client(seed, report))
+        deadline = system.now + int(BOUND_SECONDS * 1e9)
+        if fault is not None:
+            while core.event_index - start_events < after_events and not process.exited:
+                left = after_events - (core.event_index - start_events)
+                system.machine.step(deadline, left)
+            if not process.exited:
+                (system.crash_app if fault == "app" else system.crash_kernel)()
+        if not system.run_until(lambda: process.exited, BOUND_SECONDS):
+            report.append("the client hangs")
+        events, seconds = core.event_index - start_events, (system.now - start_time) / 1e9
+        node = kernel.node.id
+        report += watch_segments(system, node, first_record)
+        if not report and (root / "up").read_bytes() != content(seed + 1):
+            report.append("the stored upload differs")
+        return Result(events, core.trace_hash, seconds, report)

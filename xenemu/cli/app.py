@@ -1,0 +1,257 @@
+"""The commands. Each ends with 0, with 1 and one line on stderr, or with 2 for bad usage."""
+
+import errno
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, ParamSpec, TypeVar
+
+import click
+
+from xenemu import __version__
+from xenemu.boot import BootConfig, parse_forward, parse_size
+from xenemu.cli.client import ControlClient
+from xenemu.cli.output import event_line, print_domains
+from xenemu.cli.rundir import check_name, socket_path
+
+P = ParamSpec("P")
+R = TypeVar("R")
+EPILOG = "DOMAIN is an id, a name as in `list`, or a role: control, primary, backup, retired."
+
+
+def fail(error: OSError) -> NoReturn:
+    """One line on stderr, exit status 1."""
+    reason = error.strerror or os.strerror(error.errno or errno.EIO) or str(error)
+    if error.filename:
+        reason += f": {error.filename}"
+    click.echo(f"xenemu: {' '.join(reason.split())}", err=True)
+    sys.exit(1)
+
+
+def command_errors(function: Callable[P, R]) -> Callable[P, R]:
+    """OSErrors of a command end it with one line."""
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except OSError as error:
+            fail(error)
+
+    return wrapped
+
+
+def _checked_name(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    try:
+        return check_name(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+name_option = click.option(
+    "--name",
+    default="default",
+    show_default=True,
+    callback=_checked_name,
+    help="Which emulated host.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
+
+
+def client(name: str) -> ControlClient:
+    """A connection to the emulated host of that name. OSError."""
+    return ControlClient(socket_path(name))
+
+
+def say(line: str) -> None:
+    """A line on stdout, at once."""
+    click.echo(line)
+    sys.stdout.flush()
+
+
+def leave(status: int) -> NoReturn:
+    """Ends the process without tearing down what dead guests have left, in no order."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="xenemu")
+def main() -> None:
+    """An emulated Xen host on which a TCP service outlives its crash."""
+
+
+def _config(
+    root: Path, forward: tuple[str, ...], memory: tuple[str, ...], log: str, seed: int, backup: bool
+) -> BootConfig:
+    """The BootConfig of the options; click.BadParameter."""
+    sizes: dict[str, int] = {}
+    try:
+        for item in memory:
+            domain, separator, size = item.partition("=")
+            if not separator or domain not in ("control", "primary"):
+                raise ValueError(f"not DOMAIN=SIZE with control or primary: {item!r}")
+            sizes[f"{domain}_memory"] = parse_size(size)
+        return BootConfig(
+            root=root.resolve(),
+            forwards=tuple(parse_forward(item) for item in forward),
+            log=parse_size(log),
+            seed=seed,
+            backup=backup,
+            **sizes,
+        )
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@main.command()
+@name_option
+@click.option(
+    "--root",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=Path(),
+    show_default=True,
+    help="Directory that the service serves and stores into.",
+)
+@click.option(
+    "--forward",
+    multiple=True,
+    default=("8080:80",),
+    metavar="HOSTPORT:PORT",
+    show_default=True,
+    help="Real port of 127.0.0.1 to a port of the service's address. Repeatable; 0: any.",
+)
+@click.option(
+    "--memory",
+    multiple=True,
+    metavar="DOMAIN=SIZE",
+    help="control=64M, primary=256M (its backups get as much). Repeatable.",
+)
+@click.option("--log", default="512M", show_default=True, metavar="SIZE", help="The log buffer.")
+@click.option("--seed", type=click.IntRange(0, 2**31), default=0, help="Of all randomness.")
+@click.option("--backup/--no-backup", default=True, help="Go through figure 7 by itself.")
+@click.option("--demo", is_flag=True, help="Crash everything under a real client, then end.")
+@command_errors
+def boot(
+    name: str,
+    root: Path,
+    forward: tuple[str, ...],
+    memory: tuple[str, ...],
+    log: str,
+    seed: int,
+    backup: bool,
+    demo: bool,
+) -> None:
+    """Boots control, primary and backup domain, and serves until Ctrl-C or `stop`."""
+    config = _config(root, forward, memory, log, seed, backup)
+    if demo:
+        from xenemu.cli.demo import run_demo
+
+        leave(run_demo(config, name, say))
+    from xenemu.cli.serve import serve
+
+    serve(config, name, say)
+    leave(0)
+
+
+@main.command("list")
+@name_option
+@json_option
+@command_errors
+def list_(name: str, as_json: bool) -> None:
+    """Lists the domains."""
+    with client(name) as control:
+        rows: list[dict[str, Any]] = control.call("list")
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        print_domains(rows)
+
+
+@main.command()
+@name_option
+@click.argument("what", type=click.Choice(["app", "kernel"]))
+@command_errors
+def crash(name: str, what: str) -> None:
+    """Crashes the current primary: its service, or its kernel."""
+    with client(name) as control:
+        result = control.call("crash", what=what)
+    click.echo(f"{what} of d{result['domain']} crashed")
+
+
+@main.command(epilog=EPILOG)
+@name_option
+@click.argument("domain")
+@command_errors
+def pause(name: str, domain: str) -> None:
+    """Takes a domain off the run queue."""
+    with client(name) as control:
+        control.call("pause", domain=domain)
+
+
+@main.command(epilog=EPILOG)
+@name_option
+@click.argument("domain")
+@command_errors
+def unpause(name: str, domain: str) -> None:
+    """Puts a paused domain back."""
+    with client(name) as control:
+        control.call("unpause", domain=domain)
+
+
+@main.command()
+@name_option
+@click.option("--follow", is_flag=True, help="And those that follow, until Ctrl-C.")
+@json_option
+@command_errors
+def events(name: str, follow: bool, as_json: bool) -> None:
+    """Shows what happened: machine time in seconds, domain, event, details."""
+
+    def show(event: dict[str, Any]) -> None:
+        say(json.dumps(event) if as_json else event_line(event))
+
+    with client(name) as control:
+        for event in control.call("events", follow=follow):
+            show(event)
+        if follow:
+            try:
+                for event in control.notifications():
+                    show(event)
+            except KeyboardInterrupt:
+                return
+
+
+@main.command()
+@name_option
+@command_errors
+def stop(name: str) -> None:
+    """Ends a running `boot`."""
+    with client(name) as control:
+        control.call("stop")
+
+
+@main.command(
+    "exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
+@name_option
+@click.argument("domain")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@command_errors
+def exec_(name: str, domain: str, command: tuple[str, ...]) -> None:
+    """Runs a command inside a domain's guest; its exit status is this one's.
+
+    Commands: ps, ifconfig, kill, stop, and zlctl with ins-auth DOMAIN, boot-backup,
+    change-backup-ip [primary|own], suspend-backup, wakeup-backup, migrate.
+    """
+    with client(name) as control:
+        result = control.call("exec", domain=domain, argv=list(command))
+    if result["output"]:
+        click.echo(result["output"], err=result["status"] != 0)
+    sys.exit(result["status"])

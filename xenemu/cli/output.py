@@ -1,0 +1,46 @@
+"""Tables and lines for people. rich is imported only where a table is drawn."""
+
+from typing import Any
+
+COLUMNS = (
+    ("id", "ID"),
+    ("name", "NAME"),
+    ("role", "ROLE"),
+    ("state", "STATE"),
+    ("memory", "MEMORY"),
+    ("ip", "IP"),
+    ("heartbeats", "HEARTBEATS"),
+    ("connections", "PROTECTED"),
+    ("log_percent", "LOG"),
+)
+
+
+def cell(key: str, value: Any) -> str:
+    """One value of a table."""
+    if key == "memory":
+        return f"{value / (1 << 20):.0f}M"
+    if key == "log_percent":
+        return "-" if value < 0 else f"{value:.1f}%"
+    return str(value)
+
+
+def print_domains(rows: list[dict[str, Any]]) -> None:
+    """The table of `list`."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    right = {"id", "memory", "heartbeats", "connections", "log_percent"}
+    for key, title in COLUMNS:
+        table.add_column(title, justify="right" if key in right else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(cell(key, row[key]) for key, _ in COLUMNS))
+    console = Console(highlight=False)
+    console.print(table)
+
+
+def event_line(event: dict[str, Any]) -> str:
+    """One event: seconds, domain, name, details."""
+    details = " ".join(f"{key}={value}" for key, value in event["details"].items())
+    return f"{event['time'] / 1e9:12.6f} d{event['domain']} {event['name']} {details}".rstrip()
