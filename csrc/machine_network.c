@@ -266,9 +266,11 @@ void xe_network_wrapper_events(struct xe_machine *m)
 
 		while (g->used && xe_ssw_next_event(g->ssw, &e)) {
 			int domid = xe_path_lookup(m->host, g->ip);
+			struct xe_node *n = domid < 0 ? NULL : xe_node_of(m, (uint32_t)domid);
 			struct xe_work w = {
 				.kind = XE_WORK_WRAPPER,
-				.node = domid < 0 ? 0 : (uint32_t)domid,
+				.node = n ? n->id : 0,
+				.generation = n ? n->generation : 0,
 				.arg = e.kind,
 				.a = e.slot,
 				.b = e.value,
