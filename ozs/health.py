@@ -24,10 +24,6 @@ class HealthMonitor:
         """The end of this process is a fault from now on."""
         self._protected.add(pid)
 
-    def expect_exit(self, pid: int) -> None:
-        """The process is told to stop: its end is no fault."""
-        self._protected.discard(pid)
-
     @property
     def protected(self) -> frozenset[int]:
         """Process ids under watch."""
@@ -37,6 +33,9 @@ class HealthMonitor:
         if process.pid not in self._protected:
             return
         self._protected.discard(process.pid)
+        if process.stop_requested and status == 0:
+            self._note("service-stopped", pid=process.pid, program=process.name)
+            return
         self._note("service-ended", pid=process.pid, program=process.name, status=status)
         try:
             zeroloss_op(self._kernel, ZlOp.REPORT_FAULT, value=FaultKind.APP)

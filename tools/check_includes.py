@@ -73,7 +73,8 @@ def check_file(path: Path, root: Path) -> list[str]:
         if other not in ALLOWED[own]:
             problems.append(f"{path}:{number}: {own} must not include {other} ({name})")
         elif own == TOP and other == "host" and not HOST_USERS.fullmatch(path.name):
-            problems.append(f"{path}:{number}: only machine*.c and machine_internal.h may include host ({name})")
+            allowed = "only machine*.c and machine_internal.h may include host"
+            problems.append(f"{path}:{number}: {allowed} ({name})")
         if other in ("net", "xen"):
             halves.setdefault(other, number)
     if own == TOP and len(halves) == 2 and not BOTH_HALVES.fullmatch(path.name):

@@ -52,6 +52,7 @@ static void link_block(struct xe_block_pool *pool, struct xe_stream *s, uint32_t
 		s->first = block;
 		s->at = block;
 		s->at_base = 0;
+		s->cursor = xe_log_block(pool->log, block);
 		slot->first_block = block;
 	} else {
 		pool->next[s->last] = block;
@@ -61,8 +62,8 @@ static void link_block(struct xe_block_pool *pool, struct xe_stream *s, uint32_t
 	s->end += XE_LOG_BLOCK;
 }
 
-int xe_stream_reserve(struct xe_block_pool *pool, struct xe_stream *s, uint64_t end,
-		      struct xe_log_slot *slot)
+int xe_stream_extend(struct xe_block_pool *pool, struct xe_stream *s, uint64_t end,
+		     struct xe_log_slot *slot)
 {
 	while (s->end < end) {
 		if (pool->free_count == 0)
@@ -83,7 +84,8 @@ static uint8_t *seek(struct xe_block_pool *pool, struct xe_stream *s, uint64_t a
 		s->at = pool->prev[s->at];
 		s->at_base -= XE_LOG_BLOCK;
 	}
-	return xe_log_block(pool->log, s->at) + (at - s->at_base);
+	s->cursor = xe_log_block(pool->log, s->at);
+	return s->cursor + (at - s->at_base);
 }
 
 static size_t run_length(const struct xe_stream *s, uint64_t at, size_t n)
@@ -93,8 +95,8 @@ static size_t run_length(const struct xe_stream *s, uint64_t at, size_t n)
 	return n < room ? n : (size_t)room;
 }
 
-void xe_stream_write(struct xe_block_pool *pool, struct xe_stream *s, uint64_t at,
-		     const uint8_t *bytes, size_t n)
+static void write_blocks(struct xe_block_pool *pool, struct xe_stream *s, uint64_t at,
+			 const uint8_t *bytes, size_t n)
 {
 	while (n > 0) {
 		uint8_t *to = seek(pool, s, at);
@@ -105,6 +107,18 @@ void xe_stream_write(struct xe_block_pool *pool, struct xe_stream *s, uint64_t a
 		bytes += run;
 		n -= run;
 	}
+}
+
+void xe_stream_write(struct xe_block_pool *pool, struct xe_stream *s, uint64_t at,
+		     const uint8_t *bytes, size_t n)
+{
+	uint64_t in = at - s->at_base;
+
+	xe_assert(at + n <= s->end);
+	if (in < XE_LOG_BLOCK && n <= XE_LOG_BLOCK - in)
+		memcpy(s->cursor + in, bytes, n);
+	else
+		write_blocks(pool, s, at, bytes, n);
 }
 
 void xe_stream_read(struct xe_block_pool *pool, struct xe_stream *s, uint64_t at, uint8_t *bytes,

@@ -23,6 +23,7 @@ struct xe_stream {
 	uint32_t first, last;  /* chain; XE_LOG_NONE: empty */
 	uint32_t at;           /* block that holds offset at_base ... */
 	uint64_t at_base;
+	uint8_t *cursor;       /* its address */
 	uint64_t end;          /* bytes that the chain can hold */
 };
 
@@ -31,8 +32,13 @@ void xe_block_pool_fini(struct xe_block_pool *pool);
 
 void xe_stream_init(struct xe_stream *s);
 /* Makes room up to offset `end`; -ENOSPC. */
-int xe_stream_reserve(struct xe_block_pool *pool, struct xe_stream *s, uint64_t end,
-		      struct xe_log_slot *slot);
+int xe_stream_extend(struct xe_block_pool *pool, struct xe_stream *s, uint64_t end,
+		     struct xe_log_slot *slot);
+static inline int xe_stream_reserve(struct xe_block_pool *pool, struct xe_stream *s, uint64_t end,
+				    struct xe_log_slot *slot)
+{
+	return s->end >= end ? 0 : xe_stream_extend(pool, s, end, slot);
+}
 /* Copies within what was reserved. */
 void xe_stream_write(struct xe_block_pool *pool, struct xe_stream *s, uint64_t at,
 		     const uint8_t *bytes, size_t n);

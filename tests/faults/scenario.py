@@ -33,7 +33,7 @@ LOSSY = Link(
 
 @dataclass(frozen=True)
 class Result:
-    """What a run showed: events during the transfers, hash of the trace, seconds of machine time."""
+    """What a run showed: events of the transfers, trace hash, seconds of machine time."""
 
     events: int
     trace_hash: int

@@ -2,14 +2,18 @@
 host order; a node is a domain id, or HOST | index for an ordinary host on the LAN.
 Errors are OSError (its subclass by errno)."""
 
-from typing import Any as Buffer
+from typing import TypeAlias
+
+from typing_extensions import Buffer
 
 HOST: int
 
-Work = tuple[int, int, int, int, int, int]  # kind, node, generation, arg, a, b
+Work: TypeAlias = tuple[int, int, int, int, int, int]  # kind, node, generation, arg, a, b
 
 class Machine:
-    def __init__(self, *, frames: int, seed: int = 0, real: bool = False, trace_records: int = 65536) -> None: ...
+    def __init__(
+        self, *, frames: int, seed: int = 0, real: bool = False, trace_records: int = 65536
+    ) -> None: ...
     def close(self) -> None: ...
     @property
     def now(self) -> int: ...
@@ -37,7 +41,9 @@ class Machine:
     def domain_info(self, domid: int) -> dict[str, int]: ...
     def domain_ids(self) -> list[int]: ...
     def free_pages(self) -> int: ...
-    def hypercall(self, domid: int, nr: int, a1: int = 0, a2: int = 0, a3: int = 0, a4: int = 0, a5: int = 0) -> int:
+    def hypercall(
+        self, domid: int, nr: int, a1: int = 0, a2: int = 0, a3: int = 0, a4: int = 0, a5: int = 0
+    ) -> int:
         """The raw result; negative errno on failure (not raised)."""
     def guest_read(self, domid: int, gva: int, n: int) -> bytes: ...
     def guest_write(self, domid: int, gva: int, data: Buffer) -> None: ...
@@ -60,7 +66,8 @@ class Machine:
     def path_clear(self, ip: int) -> None: ...
     def path_lookup(self, ip: int) -> int: ...
     def log_info(self, domid: int) -> dict[str, int]:
-        """connections, unprotected, blocks, blocks_free, bytes_logged, detached (awaiting recovery), ..."""
+        """Of the wrapper that protects the domain: connections, unprotected, detached (awaiting
+        recovery), blocks, blocks_free, bytes_logged, and its counters."""
     def counters(self) -> dict[str, int]: ...
 
     # guest kernel: the north-side wrapper
@@ -70,8 +77,17 @@ class Machine:
 
     # network
     def add_host(
-        self, ip: int, *, bits_per_second: int = 0, delay: int = 0, loss_ppm: int = 0, reorder_ppm: int = 0,
-        duplicate_ppm: int = 0, seed: int = 0, max_socks: int = 0, buffer: int = 0,
+        self,
+        ip: int,
+        *,
+        bits_per_second: int = 0,
+        delay: int = 0,
+        loss_ppm: int = 0,
+        reorder_ppm: int = 0,
+        duplicate_ppm: int = 0,
+        seed: int = 0,
+        max_socks: int = 0,
+        buffer: int = 0,
     ) -> int:
         """An ordinary host on the LAN, its link configured alike both ways; its node."""
     def set_addr(self, node: int, ip: int) -> None: ...
@@ -98,9 +114,10 @@ class Machine:
         """Local address and port, peer address and port."""
 
     # the real clock only
-    def forward(self, gateway: int, host_addr: int, host_port: int, guest_addr: int, guest_port: int) -> int:
+    def forward(
+        self, gateway: int, host_addr: int, host_port: int, guest_addr: int, guest_port: int
+    ) -> int:
         """Host forwarding through host `gateway`; the real port."""
     def watch_fd(self, fd: int, readable: bool, writable: bool) -> None: ...
-
     def trace(self, since: int = 0) -> list[tuple[int, int, int, int, int, int, int]]:
         """Records (index, time, kind, node, a, b, c) of the ring from index `since` on."""

@@ -21,13 +21,8 @@ cdef extern from "machine.h" nogil:
         pass
     struct xe_ssw:
         pass
-    struct xe_nsw:
-        uint64_t bytes_fed
-        uint64_t bytes_dropped
-        uint64_t corrupt
     struct xe_sockets:
         xe_tcp *tcp
-        xe_nsw nsw
     struct xe_machine_config:
         uint64_t frames
         uint64_t seed
@@ -458,10 +453,6 @@ cdef class Machine:
 
     def nsw_protect(self, uint32_t domid, uint16_t port, bint on):
         xe_sockets_protect(self._sockets(domid), port, on)
-
-    def nsw_counters(self, uint32_t domid):
-        cdef xe_sockets *s = self._sockets(domid)
-        return {"bytes_fed": s.nsw.bytes_fed, "bytes_dropped": s.nsw.bytes_dropped, "corrupt": s.nsw.corrupt}
 
     # network
 

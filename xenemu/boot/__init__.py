@@ -2,11 +2,21 @@
 
 from vzs import Timeline, as_dict, as_line, timelines
 from xenemu.boot.clients import add_client, run_client, small_config
-from xenemu.boot.config import BootConfig, Forward, Link, parse_forward, parse_size
+from xenemu.boot.config import (
+    CONTROL_MEMORY,
+    PRIMARY_MEMORY,
+    BootConfig,
+    Forward,
+    Link,
+    parse_forward,
+    parse_size,
+)
 from xenemu.boot.status import DomainStatus
 from xenemu.boot.system import System
 
 __all__ = [
+    "CONTROL_MEMORY",
+    "PRIMARY_MEMORY",
     "BootConfig",
     "DomainStatus",
     "Forward",

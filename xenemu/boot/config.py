@@ -12,6 +12,8 @@ SERVICE_IP = 0x0A000001  # 10.0.0.1
 GATEWAY_IP = 0x0A000101  # 10.0.1.1
 CLIENT_IP = 0x0A000102  # 10.0.1.2, the first of the clients
 SERVICE_PORT = 80
+CONTROL_MEMORY = 64 * MIB
+PRIMARY_MEMORY = 256 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,8 @@ class BootConfig:
 
     root: Path = field(default_factory=Path.cwd)
     forwards: tuple[Forward, ...] = (Forward(8080, SERVICE_PORT),)
-    control_memory: int = 64 * MIB
-    primary_memory: int = 256 * MIB
+    control_memory: int = CONTROL_MEMORY
+    primary_memory: int = PRIMARY_MEMORY
     log: int = 512 * MIB  # 20 live uploads of 20 MB, with as much again for the next ones
     seed: int = 0
     real: bool = True

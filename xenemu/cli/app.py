@@ -12,7 +12,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 import click
 
 from xenemu import __version__
-from xenemu.boot import BootConfig, parse_forward, parse_size
+from xenemu.boot import CONTROL_MEMORY, PRIMARY_MEMORY, BootConfig, parse_forward, parse_size
 from xenemu.cli.client import ControlClient
 from xenemu.cli.output import event_line, print_domains
 from xenemu.cli.rundir import check_name, socket_path
@@ -98,14 +98,15 @@ def _config(
             domain, separator, size = item.partition("=")
             if not separator or domain not in ("control", "primary"):
                 raise ValueError(f"not DOMAIN=SIZE with control or primary: {item!r}")
-            sizes[f"{domain}_memory"] = parse_size(size)
+            sizes[domain] = parse_size(size)
         return BootConfig(
             root=root.resolve(),
             forwards=tuple(parse_forward(item) for item in forward),
             log=parse_size(log),
             seed=seed,
             backup=backup,
-            **sizes,
+            control_memory=sizes.get("control", CONTROL_MEMORY),
+            primary_memory=sizes.get("primary", PRIMARY_MEMORY),
         )
     except ValueError as error:
         raise click.BadParameter(str(error)) from None

@@ -37,6 +37,8 @@ def print_domains(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         table.add_row(*(cell(key, row[key]) for key, _ in COLUMNS))
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=160)
     console.print(table)
 
 

@@ -1,0 +1,143 @@
+"""The commands: help, usage, one-line errors, and a whole session over the control socket."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from xenemu.cli import main
+
+COMMANDS = ["boot", "list", "crash", "pause", "unpause", "events", "stop", "exec"]
+SMALL = ["--memory", "control=4M", "--memory", "primary=16M", "--log", "32M", "--forward", "0:80"]
+
+
+@pytest.fixture(autouse=True)
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "run"
+    path.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(path))
+    return path
+
+
+def run(*words: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "xenemu", *words], capture_output=True, text=True, timeout=60
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help(command: str | None) -> None:
+    result = CliRunner().invoke(main, [*([command] if command else []), "--help"])
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+    if command is None:
+        assert all(name in result.output for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["list"], ["crash", "app"], ["pause", "primary"], ["unpause", "1"], ["events"],
+        ["stop"], ["exec", "1", "ps"],
+    ],
+)  # fmt: skip
+def test_nobody_runs(words: list[str]) -> None:
+    result = CliRunner().invoke(main, [words[0], "--name", "nobody", *words[1:]])
+    assert result.exit_code == 1
+    assert result.stderr == "xenemu: no emulated host 'nobody' is running\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["list", "--name", "../x"],
+        ["list", "--name", ""],
+        ["crash", "everything"],
+        ["crash"],
+        ["pause"],
+        ["exec", "1"],
+        ["nothing"],
+        ["boot", "--root", "/nonexistent"],
+        ["boot", "--memory", "backup=1G"],
+        ["boot", "--memory", "primary=x"],
+        ["boot", "--log", "1"],
+        ["boot", "--forward", "80"],
+    ],
+)
+def test_usage(words: list[str]) -> None:
+    assert CliRunner().invoke(main, words).exit_code == 2
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A running `boot` and its URL."""
+    (tmp_path / "file").write_bytes(b"hello")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "xenemu", "boot", "--root", str(tmp_path), *SMALL],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("ready "):
+            break
+    else:
+        pytest.fail("it did not get ready")
+    yield process, line.split()[1]
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def domains() -> list[dict[str, object]]:
+    status, output, _ = run("list", "--json")
+    assert status == 0
+    rows: list[dict[str, object]] = json.loads(output)
+    return rows
+
+
+def test_a_session(host: tuple[subprocess.Popen[str], str], runtime: Path) -> None:
+    process, url = host
+    with urllib.request.urlopen(url + "file") as answer:
+        assert answer.read() == b"hello"
+    assert [row["role"] for row in domains()] == ["control", "primary", "backup"]
+    assert "primary" in run("list")[1]
+    assert run("boot", *SMALL)[::2] == (1, "xenemu: 'default' is running already\n")
+    status, output, _ = run("exec", "primary", "zlctl", "boot-backup")
+    assert status == 1
+    assert run("exec", "backup", "ps")[0] == 1
+    assert run("exec", "nobody", "ps")[::2] == (1, "xenemu: ESRCH: no domain 'nobody'\n")
+    assert run("unpause", "primary")[0] == 1
+    assert run("pause", "control")[0] == run("unpause", "control")[0] == 0
+    assert run("crash", "app")[0] == 0
+    deadline = time.monotonic() + 40
+    while [row["role"] for row in domains()].count("backup") == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    with urllib.request.urlopen(url + "file") as answer:
+        assert answer.read() == b"hello"
+    assert "recovery-done" in run("events")[1]
+    assert all(json.loads(line)["name"] for line in run("events", "--json")[1].splitlines())
+    assert run("stop")[0] == 0
+    assert process.wait(20) == 0
+    assert list((runtime / "xenemu").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_clean_up(
+    host: tuple[subprocess.Popen[str], str], runtime: Path, number: int
+) -> None:
+    process, _ = host
+    os.kill(process.pid, number)
+    assert process.wait(20) == 0
+    assert list((runtime / "xenemu").iterdir()) == []
