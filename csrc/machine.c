@@ -227,7 +227,7 @@ static void take_host_work(struct xe_machine *m, const struct xe_work *w)
 }
 
 /* Follows what a hypercall or a toolstack call changed in the host half. */
-static void sync_host(struct xe_machine *m)
+void xe_machine_sync(struct xe_machine *m)
 {
 	struct xe_work w;
 
@@ -371,7 +371,7 @@ static void run_tick(struct xe_machine *m, const struct xe_event *e)
 
 	if (e->kind == XE_EV_CHECK) {
 		xe_heartbeat_check(m->host, m->now);
-		sync_host(m);
+		xe_machine_sync(m);
 		xe_event_push(m, &next, XE_PRI_CHECK);
 		return;
 	}
@@ -581,7 +581,7 @@ int xe_machine_destroy_domain(struct xe_machine *m, uint32_t domid)
 		n->dirty = dirty;
 	}
 	close_guards(m);
-	sync_host(m);
+	xe_machine_sync(m);
 	return 0;
 }
 
@@ -590,7 +590,7 @@ int xe_machine_pause(struct xe_machine *m, uint32_t domid, bool pause)
 	int rc = pause ? xe_domain_pause(m->host, domid) : xe_domain_unpause(m->host, domid);
 
 	if (rc == 0)
-		sync_host(m);
+		xe_machine_sync(m);
 	return rc;
 }
 
@@ -613,7 +613,7 @@ int64_t xe_machine_hypercall(struct xe_machine *m, uint32_t domid, uint32_t nr,
 
 	xe_machine_trace_add(m, XE_TRACE_HYPERCALL, domid, nr, arg[0], (uint64_t)rc);
 	if (nr != XE_ABI_hypercall_xen_version)
-		sync_host(m);
+		xe_machine_sync(m);
 	return rc;
 }
 
@@ -633,7 +633,7 @@ int xe_machine_fence(struct xe_machine *m, uint32_t primary)
 	}
 	if (g)
 		xe_ssw_detach(g->ssw, m->now);
-	sync_host(m);
+	xe_machine_sync(m);
 	return 0;
 }
 

@@ -82,6 +82,8 @@ int xe_machine_pause(struct xe_machine *m, uint32_t domid, bool pause);
 int xe_machine_panic(struct xe_machine *m, uint32_t domid);
 int64_t xe_machine_hypercall(struct xe_machine *m, uint32_t domid, uint32_t nr,
 			     const uint64_t arg[5]);
+/* After a call into the host half that made no hypercall: its work is taken over. */
+void xe_machine_sync(struct xe_machine *m);
 int xe_machine_fence(struct xe_machine *m, uint32_t primary);
 int xe_machine_path_set(struct xe_machine *m, uint32_t ip, uint32_t domid);
 /* The wrapper that protects a domain's service address, NULL: none. */

@@ -133,6 +133,7 @@ cdef extern from "machine.h" nogil:
     int xe_machine_pause(xe_machine *m, uint32_t domid, bint pause)
     int xe_machine_panic(xe_machine *m, uint32_t domid)
     int64_t xe_machine_hypercall(xe_machine *m, uint32_t domid, uint32_t nr, const uint64_t *arg)
+    void xe_machine_sync(xe_machine *m)
     int xe_machine_fence(xe_machine *m, uint32_t primary)
     int xe_machine_path_set(xe_machine *m, uint32_t ip, uint32_t domid)
     xe_ssw *xe_machine_wrapper(xe_machine *m, uint32_t domid)
@@ -374,6 +375,7 @@ cdef class Machine:
     def send_virq(self, uint32_t domid, uint32_t virq):
         self._open()
         xe_send_virq(self._h, domid, virq)
+        xe_machine_sync(self._m)
 
     # the VMM's side
 
@@ -387,10 +389,12 @@ cdef class Machine:
     def vzs_signal(self, uint32_t domid, uint32_t bits):
         self._open()
         check(xe_vzs_signal(self._h, domid, bits))
+        xe_machine_sync(self._m)
 
     def vzs_complete(self, uint32_t primary, int status):
         self._open()
         check(xe_vzs_complete(self._h, primary, status))
+        xe_machine_sync(self._m)
 
     def vzs_fence(self, uint32_t primary):
         self._open()
@@ -403,6 +407,7 @@ cdef class Machine:
     def vzs_forget_backup(self, uint32_t primary):
         self._open()
         check(xe_vzs_forget_backup(self._h, primary))
+        xe_machine_sync(self._m)
 
     def heartbeat_arm(self, uint32_t domid, bint on):
         self._open()

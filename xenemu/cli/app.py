@@ -22,13 +22,12 @@ R = TypeVar("R")
 EPILOG = "DOMAIN is an id, a name as in `list`, or a role: control, primary, backup, retired."
 
 
-def fail(error: OSError) -> NoReturn:
-    """One line on stderr, exit status 1."""
+def complain(error: OSError) -> None:
+    """One line on stderr."""
     reason = error.strerror or os.strerror(error.errno or errno.EIO) or str(error)
     if error.filename:
         reason += f": {error.filename}"
     click.echo(f"xenemu: {' '.join(reason.split())}", err=True)
-    sys.exit(1)
 
 
 def command_errors(function: Callable[P, R]) -> Callable[P, R]:
@@ -42,7 +41,8 @@ def command_errors(function: Callable[P, R]) -> Callable[P, R]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
         except OSError as error:
-            fail(error)
+            complain(error)
+            sys.exit(1)
 
     return wrapped
 
@@ -139,7 +139,6 @@ def _config(
 @click.option("--seed", type=click.IntRange(0, 2**31), default=0, help="Of all randomness.")
 @click.option("--backup/--no-backup", default=True, help="Go through figure 7 by itself.")
 @click.option("--demo", is_flag=True, help="Crash everything under a real client, then end.")
-@command_errors
 def boot(
     name: str,
     root: Path,
@@ -152,14 +151,19 @@ def boot(
 ) -> None:
     """Boots control, primary and backup domain, and serves until Ctrl-C or `stop`."""
     config = _config(root, forward, memory, log, seed, backup)
-    if demo:
-        from xenemu.cli.demo import run_demo
-
-        leave(run_demo(config, name, say))
+    from xenemu.cli.demo import run_demo
     from xenemu.cli.serve import serve
 
-    serve(config, name, say)
-    leave(0)
+    status = 0
+    try:
+        if demo:
+            status = run_demo(config, name, say)
+        else:
+            serve(config, name, say)
+    except OSError as error:
+        complain(error)
+        status = 1
+    leave(status)
 
 
 @main.command("list")

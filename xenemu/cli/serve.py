@@ -9,7 +9,7 @@ from types import FrameType
 from xenemu.boot import BootConfig, System
 from xenemu.cli.methods import Methods
 from xenemu.cli.rundir import socket_path
-from xenemu.cli.server import ControlServer
+from xenemu.cli.server import ControlServer, listen
 
 Report = Callable[[str], None]
 
@@ -50,11 +50,19 @@ class Stopped(Exception):
 def running(config: BootConfig, name: str, report: Report, stop: Stop) -> Iterator[System]:
     """A booted System with its control socket. Raises OSError, Stopped.
 
-    The name is given back at the end.
+    The name is taken before anything is built, and given back at the end.
     """
     path = socket_path(name)
-    with System(config) as system:
-        server = ControlServer(path, system.machine, Methods(system, stop.request).table())
+    listener = listen(path)
+    try:
+        system = System(config)
+    except BaseException:
+        listener.close()
+        path.unlink(missing_ok=True)
+        raise
+    with system:
+        methods = Methods(system, stop.request).table()
+        server = ControlServer(path, system.machine, methods, listener)
         try:
             boot(system, report, stop)
             report(f"ready {url(system)}")

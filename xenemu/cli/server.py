@@ -148,13 +148,22 @@ Method = Callable[[Call, dict[str, Any]], None]
 class ControlServer:
     """Listens on a unix socket; methods raise RpcError or answer their Call."""
 
-    def __init__(self, path: Path, watcher: Watcher, methods: dict[str, Method]) -> None:
-        """Raises OSError: EADDRINUSE when a live server has this name."""
+    def __init__(
+        self,
+        path: Path,
+        watcher: Watcher,
+        methods: dict[str, Method],
+        listener: socket.socket | None = None,
+    ) -> None:
+        """`listener`: from `listen(path)`, when the name was taken earlier.
+
+        Raises OSError: EADDRINUSE when a live server has this name.
+        """
         self.path = path
         self.watcher = watcher
         self._methods = methods
         self._clients: set[Client] = set()
-        self._listener = listen(path)
+        self._listener = listener or listen(path)
         info = path.lstat()
         self._identity = (info.st_dev, info.st_ino)
         self.watcher.watch_fd(self._listener.fileno(), self._accept)

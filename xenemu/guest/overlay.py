@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 NS = 1_000_000_000
 _MODULES = (time, random, os, socket, signal)
+# The host's own names, taken once: processes are also spawned from inside a guest's step.
+_ORIGINALS = tuple(dict(vars(module)) for module in _MODULES)
+_gmtime, _localtime = time.gmtime, time.localtime
 _RANDOM = tuple(
     name
     for name in random.__all__
@@ -53,13 +56,11 @@ def _names(process: Process) -> list[dict[str, Any]]:
     def wall() -> float:
         return (epoch_ns + node.now) / NS
 
-    real_gmtime, real_localtime = time.gmtime, time.localtime
-
     def gmtime(seconds: float | None = None, /) -> time.struct_time:
-        return real_gmtime(wall() if seconds is None else seconds)
+        return _gmtime(wall() if seconds is None else seconds)
 
     def localtime(seconds: float | None = None, /) -> time.struct_time:
-        return real_localtime(wall() if seconds is None else seconds)
+        return _localtime(wall() if seconds is None else seconds)
 
     def sleep(seconds: float, /) -> NoReturn:
         raise RuntimeError("time.sleep would stop the emulated host; await asyncio.sleep")
@@ -103,8 +104,10 @@ class Overlay:
 
     def __init__(self, process: Process) -> None:
         self._pairs = [
-            (vars(module), names, {name: vars(module)[name] for name in names})
-            for module, names in zip(_MODULES, _names(process), strict=True)
+            (vars(module), names, {name: originals[name] for name in names})
+            for module, originals, names in zip(
+                _MODULES, _ORIGINALS, _names(process), strict=True
+            )
         ]
         self._stream = process.stream
         self._streams: tuple[Any, Any] = (None, None)
