@@ -358,6 +358,11 @@ xe_ns xe_machine_now(const struct xe_machine *m)
 	return m->now;
 }
 
+xe_ns xe_machine_clock(const struct xe_machine *m)
+{
+	return m->driver ? xe_driver_now(m->driver) : m->now;
+}
+
 const struct xe_machine_counters *xe_machine_counters(const struct xe_machine *m)
 {
 	return &m->count;

@@ -66,6 +66,9 @@ int xe_machine_create(struct xe_machine **out, const struct xe_machine_config *c
 void xe_machine_destroy(struct xe_machine *m);
 struct xe_host *xe_machine_host(struct xe_machine *m);
 xe_ns xe_machine_now(const struct xe_machine *m);
+/* What an observer's clock shows: real time under the real clock, where all work of one
+ * instant has the same machine time; else machine time. */
+xe_ns xe_machine_clock(const struct xe_machine *m);
 const struct xe_machine_counters *xe_machine_counters(const struct xe_machine *m);
 const struct xe_trace_record *xe_machine_trace(const struct xe_machine *m, uint64_t since,
 					       uint64_t *first, uint64_t *count, uint32_t *mask);

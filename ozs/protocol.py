@@ -20,9 +20,7 @@ Action = Callable[[], Awaitable[None]]
 class ProtocolManager:
     """Turns signals into actions, one after the other."""
 
-    def __init__(
-        self, kernel: Kernel, completion: Completion, note: Callable[..., None]
-    ) -> None:
+    def __init__(self, kernel: Kernel, completion: Completion, note: Callable[..., None]) -> None:
         self._kernel = kernel
         self._completion = completion
         self._note = note

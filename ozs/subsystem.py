@@ -58,9 +58,7 @@ class Ozs:
         self.syscalls.install()
         self.wrappers = Wrappers(kernel)
         self.health = HealthMonitor(kernel, note)
-        self.recovery = RecoveryManager(
-            kernel, config.start_info, self.completion, note
-        )
+        self.recovery = RecoveryManager(kernel, config.start_info, self.completion, note)
         self.protocol = ProtocolManager(kernel, self.completion, note)
         self.protocol.on(ZlSignal.RECOVER, self._recover)
         self.protocol.on(ZlSignal.FAILED, self._backup_lost)

@@ -60,9 +60,7 @@ def os_error(number: int, what: str) -> OSError:
 class SystemCalls:
     """The system calls; methods are what `kernel.syscalls` holds, without their `sys_`."""
 
-    def __init__(
-        self, kernel: Kernel, completion: Completion, prepare: Callable[[], None]
-    ) -> None:
+    def __init__(self, kernel: Kernel, completion: Completion, prepare: Callable[[], None]) -> None:
         """`prepare` registers the log and the wrappers, before a backup is booted."""
         self._kernel = kernel
         self._prepare = prepare

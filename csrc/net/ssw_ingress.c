@@ -76,9 +76,26 @@ static void overwrite(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p, 
 {
 	uint8_t bytes[XE_MTU];
 
-	xe_stream_read(&s->pool, &c->stream, from, bytes, (size_t)(to - from));
-	xe_wire_set_payload(p, (size_t)(from - start), bytes, (size_t)(to - from));
 	s->count.overwritten_bytes += to - from;
+	while (from < to) { /* a packet may be longer than an MTU */
+		size_t n = to - from < sizeof(bytes) ? (size_t)(to - from) : sizeof(bytes);
+
+		xe_stream_read(&s->pool, &c->stream, from, bytes, n);
+		xe_wire_set_payload(p, (size_t)(from - start), bytes, n);
+		from += n;
+	}
+}
+
+/* A packet that changes nothing here, but that TCP may look at: of what was logged TCP may
+ * lack all that it has not acked. */
+static void keep_logged(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p, int64_t offset)
+{
+	int64_t from = offset > (int64_t)c->ack_sent ? offset : (int64_t)c->ack_sent;
+	int64_t to = offset + p->payload_len;
+
+	to = to < (int64_t)c->rcv_logged ? to : (int64_t)c->rcv_logged;
+	if (!c->unprotected && from < to)
+		overwrite(s, c, p, (uint64_t)offset, (uint64_t)from, (uint64_t)to);
 }
 
 /* Where the packet brings nothing new: [at, end of it), reading the log's tail at most. */
@@ -128,10 +145,14 @@ static enum xe_verdict take_payload(struct xe_ssw *s, struct xe_conn *c, struct 
 	end = start + p->payload_len;
 	if (end > c->right_edge)
 		end = c->right_edge;
+	if (c->early_fin && end > c->early_fin_at)
+		end = c->early_fin_at;
 	at = merge_logged(s, c, p, start, end);
 	if (at >= end)
 		return XE_PASS;
 	if (xe_stream_reserve(&s->pool, &c->stream, end, xe_conn_slot(s, c))) {
+		if (c->attach != XE_LIVE) /* none to go on with: the peer sends it again */
+			return XE_DROP;
 		xe_ssw_unprotect(s, c, ENOSPC);
 		return XE_PASS;
 	}
@@ -323,12 +344,15 @@ static enum xe_verdict take_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 	bool acceptable = last > offset ? last > next && offset < (int64_t)c->right_edge
 					: offset >= next && offset <= (int64_t)c->right_edge;
 
-	if (!paws_ok(c, &p->seg) || !(p->seg.flags & XE_ACK) || !ack_ok(c, ack)) {
+	if (!paws_ok(c, &p->seg) || (p->seg.flags & (XE_SYN | XE_ACK)) != XE_ACK ||
+	    !ack_ok(c, ack)) {
 		s->count.not_believed++;
+		keep_logged(s, c, p, offset);
 		return fresh ? XE_DROP : XE_PASS;
 	}
 	if (!acceptable) {
 		s->count.not_believed++;
+		keep_logged(s, c, p, offset);
 		return XE_PASS;
 	}
 	if (p->payload_len && !c->unprotected) {
@@ -344,7 +368,8 @@ static enum xe_verdict take_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 	}
 	note_timestamp(s, c, &p->seg, offset);
 	note_ack(s, c, &p->seg, (uint64_t)ack);
-	if ((p->seg.flags & XE_FIN) && end >= (int64_t)c->rcv_logged) {
+	if ((p->seg.flags & XE_FIN) && !c->early_fin && end >= (int64_t)c->rcv_logged &&
+	    end < (int64_t)c->right_edge) { /* the first one holds, as in TCP */
 		c->early_fin = true;
 		c->early_fin_at = (uint64_t)end;
 	}

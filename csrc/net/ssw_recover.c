@@ -198,6 +198,7 @@ static size_t do_todo(struct xe_ssw *s, struct xe_conn *c, uint8_t *buf, size_t 
 		return to_guest(c, XE_RST, buf, cap);
 	}
 	c->todo &= (uint8_t)~XE_TODO_ANSWER;
+	s->count.tombstone_answers++;
 	return to_peer(c, XE_ACK, peer_end, buf, cap);
 }
 

@@ -18,6 +18,9 @@ class Machine:
     @property
     def now(self) -> int: ...
     @property
+    def clock(self) -> int:
+        """Real time under the real clock, for stamps that people read; else `now`."""
+    @property
     def trace_hash(self) -> int: ...
     @property
     def event_index(self) -> int:

@@ -124,6 +124,7 @@ cdef extern from "machine.h" nogil:
     void xe_machine_destroy(xe_machine *m)
     xe_host *xe_machine_host(xe_machine *m)
     xe_ns xe_machine_now(const xe_machine *m)
+    xe_ns xe_machine_clock(const xe_machine *m)
     const xe_machine_counters *xe_machine_counters_ "xe_machine_counters"(const xe_machine *m)
     const xe_trace_record *xe_machine_trace(const xe_machine *m, uint64_t since, uint64_t *first,
                                             uint64_t *count, uint32_t *mask)
@@ -244,6 +245,11 @@ cdef class Machine:
     def now(self):
         self._open()
         return xe_machine_now(self._m)
+
+    @property
+    def clock(self):
+        self._open()
+        return xe_machine_clock(self._m)
 
     @property
     def trace_hash(self):

@@ -27,9 +27,7 @@ class Guest:
         return self.crashed or (self.service is not None and self.service.exited)
 
 
-def build_guest(
-    machine: Machine, config: BootConfig, domid: int, role: Role, note: Note
-) -> Guest:
+def build_guest(machine: Machine, config: BootConfig, domid: int, role: Role, note: Note) -> Guest:
     """Starts the kernel of a domain: stack, processes, OZS; not for the control domain: service.
 
     Raises OSError where the VMM refuses something (memory for the log, say).

@@ -163,7 +163,7 @@ class System:
             raise OSError(errno.EIO, output.strip() or f"{argv[1]} failed")
 
     def _line(self, domid: int, text: str, time: int | None = None) -> str:
-        return f"{(self.now if time is None else time) / 1e6:10.3f} ms  d{domid}  {text}"
+        return f"{(self.machine.core.clock if time is None else time) / 1e6:10.3f} ms  d{domid}  {text}"
 
     def _last_console(self) -> str:
         lines = [str(e.details["line"]) for e in self.log.since() if e.name == "console"]
@@ -278,7 +278,7 @@ class System:
             done(255, why)
 
     def _note(self, domid: int, name: str, **details: int | str) -> None:
-        self.log.append(Event(self.now, name, domid, details))
+        self.log.append(Event(self.machine.core.clock, name, domid, details))
 
     def _role(self, domid: int) -> str:
         if domid == self.control:

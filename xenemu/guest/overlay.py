@@ -105,9 +105,7 @@ class Overlay:
     def __init__(self, process: Process) -> None:
         self._pairs = [
             (vars(module), names, {name: originals[name] for name in names})
-            for module, originals, names in zip(
-                _MODULES, _ORIGINALS, _names(process), strict=True
-            )
+            for module, originals, names in zip(_MODULES, _ORIGINALS, _names(process), strict=True)
         ]
         self._stream = process.stream
         self._streams: tuple[Any, Any] = (None, None)

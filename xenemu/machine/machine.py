@@ -167,7 +167,11 @@ class Machine:
         self._vmm.append(handler)
 
     def watch_fd(
-        self, fd: int, callback: Callable[[], None] | None, *, readable: bool = True,
+        self,
+        fd: int,
+        callback: Callable[[], None] | None,
+        *,
+        readable: bool = True,
         writable: bool = False,
     ) -> None:
         """Real clock: `callback` runs when fd is ready; None ends the watch."""

@@ -16,6 +16,8 @@ class Backend(Protocol):
 
     @property
     def now(self) -> int: ...
+    @property
+    def clock(self) -> int: ...
     def pair_info(self, domid: int) -> dict[str, int] | None: ...
     def domain_info(self, domid: int) -> dict[str, int]: ...
     def domain_ids(self) -> list[int]: ...
@@ -87,7 +89,7 @@ class Vmm:
 
     def emit(self, name: str, domid: int, **details: int | str) -> None:
         """Says in the event log that something happened."""
-        self._toolstack.emit(Event(self.now, name, domid, details))
+        self._toolstack.emit(Event(self._backend.clock, name, domid, details))
 
     def call_later(self, delay: int, callback: Callable[[], None]) -> None:
         """Runs `callback` after `delay` ns of machine time."""
