@@ -67,16 +67,17 @@ static int rebuild_free_list(struct xe_nsw *n)
 	}
 	for (uint32_t i = 0; i < n->log.slots; i++) {
 		struct xe_log_slot *slot = xe_log_slot(&n->log, i);
-		uint32_t block = slot->first_record;
+		uint32_t *link = &slot->first_record;
 
 		if (XE_LOG_LOAD(slot->state) == XE_LOG_FREE) {
 			slot->first_record = XE_LOG_NONE;
 			continue;
 		}
-		while (block < n->log.record_blocks && !used[block]) {
-			used[block] = 1;
-			block = *xe_log_record_link(&n->log, block);
+		while (*link < n->log.record_blocks && !used[*link]) {
+			used[*link] = 1;
+			link = xe_log_record_link(&n->log, *link);
 		}
+		*link = XE_LOG_NONE; /* a cycle or a shared block would be freed twice */
 	}
 	n->free_count = 0;
 	for (uint32_t i = n->log.record_blocks; i-- > 0;) {
@@ -125,6 +126,12 @@ static struct xe_log_slot *slot_of(const struct xe_nsw *n, const struct xe_nsw_c
 static bool still_ours(const struct xe_nsw *n, const struct xe_nsw_conn *c)
 {
 	return n->attached && c->logged && slot_of(n, c)->incarnation == c->incarnation;
+}
+
+/* ... and then its record blocks may be another connection's. */
+static bool may_record(const struct xe_nsw *n, const struct xe_nsw_conn *c)
+{
+	return still_ours(n, c) && XE_LOG_LOAD(slot_of(n, c)->state) != XE_LOG_FREE;
 }
 
 static void begin_replay(struct xe_nsw *n, struct xe_nsw_conn *c, struct xe_log_slot *slot)
@@ -202,7 +209,8 @@ static long copy_logged(struct xe_nsw *n, struct xe_nsw_conn *c, uint8_t *buf, s
 		size_t run = want - done;
 
 		if (in == XE_LOG_BLOCK) {
-			if (c->block >= n->log.blocks)
+			if (c->block >= n->log.blocks ||
+			    c->block_base / XE_LOG_BLOCK >= n->log.blocks) /* a cycle */
 				return -EBADMSG;
 			c->block = *xe_log_block_link(&n->log, c->block);
 			c->block_base += XE_LOG_BLOCK;
@@ -282,7 +290,7 @@ void xe_nsw_record(struct xe_nsw *n, struct xe_nsw_conn *c, long result)
 {
 	struct xe_log_record r = {.sequence = n->sequence++, .out_written = c->written};
 
-	if (!still_ours(n, c) || result == -EAGAIN)
+	if (!may_record(n, c) || result == -EAGAIN)
 		return;
 	r.kind = result > 0 ? XE_RECORD_READ : result == 0 ? XE_RECORD_EOF : XE_RECORD_ERROR;
 	r.size = (uint32_t)(result < 0 ? -result : result);

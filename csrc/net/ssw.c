@@ -287,7 +287,8 @@ void xe_ssw_unprotect(struct xe_ssw *s, struct xe_conn *c, int error)
 	xe_ssw_settle(s, c);
 	c->unprotected = true;
 	c->ranges = 0;
-	xe_stream_free(&s->pool, &c->stream);
+	if (!c->recovered) /* else the service may still replay it */
+		xe_stream_free(&s->pool, &c->stream);
 	XE_LOG_COMMIT(xe_conn_slot(s, c)->state, XE_LOG_UNPROTECTED);
 	xe_ssw_notify(s, XE_SSW_UNPROTECTED, xe_conn_index(s, c), (uint64_t)error);
 }

@@ -163,7 +163,8 @@ class System:
             raise OSError(errno.EIO, output.strip() or f"{argv[1]} failed")
 
     def _line(self, domid: int, text: str, time: int | None = None) -> str:
-        return f"{(self.machine.core.clock if time is None else time) / 1e6:10.3f} ms  d{domid}  {text}"
+        stamp = self.machine.core.clock if time is None else time
+        return f"{stamp / 1e6:10.3f} ms  d{domid}  {text}"
 
     def _last_console(self) -> str:
         lines = [str(e.details["line"]) for e in self.log.since() if e.name == "console"]
