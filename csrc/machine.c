@@ -158,27 +158,44 @@ static struct xe_guard *guard_of_pair(struct xe_machine *m, uint32_t domid)
 	return NULL;
 }
 
-static void open_guard(struct xe_machine *m, uint32_t domid)
+static int open_guard(struct xe_machine *m, uint32_t domid)
 {
 	static const struct xe_guard none;
 	uint8_t *extent[XE_MAX_EXTENTS];
 	struct xe_pair_info pair;
-	int n = xe_pair_log_extents(m->host, domid, extent, XE_MAX_EXTENTS);
+	int n = xe_pair_log_extents(m->host, domid, extent, XE_MAX_EXTENTS), rc;
 
 	if (n <= 0 || xe_pair_info(m->host, domid, &pair))
-		return;
+		return -ENOENT;
 	for (int i = 0; i < XE_PAIRS; i++) {
 		struct xe_guard *g = &m->guard[i];
 
 		if (g->used)
 			continue;
 		*g = none;
-		if (xe_ssw_create(&g->ssw, extent, (uint32_t)n))
-			return;
+		rc = xe_ssw_create(&g->ssw, extent, (uint32_t)n);
+		if (rc)
+			return rc;
 		g->used = true;
 		g->ip = pair.ip;
-		return;
+		return 0;
 	}
+	return -ENOSPC;
+}
+
+/* Said loudly where there is no wrapper: nothing of this domain is protected. */
+static void guard(struct xe_machine *m, const struct xe_work *log_registered)
+{
+	int rc = open_guard(m, log_registered->node);
+	struct xe_work w = *log_registered;
+
+	if (rc == 0)
+		return;
+	w.kind = XE_WORK_WRAPPER;
+	w.arg = XE_SSW_UNPROTECTED;
+	w.a = XE_LOG_NONE;
+	w.b = (uint64_t)-rc;
+	xe_machine_post(m, &w);
 }
 
 static void sync_ports(struct xe_machine *m, uint32_t domid)
@@ -217,7 +234,7 @@ static void take_host_work(struct xe_machine *m, const struct xe_work *w)
 	struct xe_guard *g;
 
 	if (w->kind == XE_WORK_VMM && w->arg == XE_VMM_LOG_REGISTERED) {
-		open_guard(m, w->node);
+		guard(m, w);
 	} else if (w->kind == XE_WORK_VMM && w->arg == XE_VMM_REPLAY_STARTED) {
 		g = guard_of_pair(m, w->node);
 		if (g)
@@ -661,26 +678,23 @@ int xe_machine_nsw_attach(struct xe_machine *m, uint32_t domid, uint64_t gva, ui
 {
 	struct xe_node *n = xe_node_of(m, domid);
 	uint8_t *extent[XE_MAX_EXTENTS];
+	int registered;
 
 	if (!n || !n->has_stack)
 		return -ESRCH;
-	if (extents == 0 || extents > XE_MAX_EXTENTS)
+	registered = xe_pair_log_extents(m->host, domid, extent, XE_MAX_EXTENTS);
+	if (registered <= 0 || extents != (uint32_t)registered)
 		return -EINVAL;
+	/* The mapping must show the registered log: those frames are referenced. */
 	for (uint32_t i = 0; i < extents; i++) {
-		uint64_t base;
+		for (uint64_t in = 0; in < XE_EXTENT_SIZE; in += XE_PAGE_SIZE) {
+			uint64_t at = gva + (uint64_t)i * XE_EXTENT_SIZE + in, maddr;
 
-		/* An extent is machine-contiguous; the guest maps it page by page. */
-		for (uint32_t page = 0; page < XE_EXTENT_SIZE / XE_PAGE_SIZE; page++) {
-			uint64_t at = (uint64_t)i * XE_EXTENT_SIZE + page * XE_PAGE_SIZE, maddr;
-
-			if (xe_guest_translate(m->host, domid, gva + at, &maddr))
+			if (xe_guest_translate(m->host, domid, at, &maddr))
 				return -EFAULT;
-			if (page == 0)
-				base = maddr;
-			else if (maddr != base + page * (uint64_t)XE_PAGE_SIZE)
+			if (m->memory.base + maddr != extent[i] + in)
 				return -EINVAL;
 		}
-		extent[i] = m->memory.base + base;
 	}
 	return xe_nsw_attach(&n->sockets.nsw, extent, extents);
 }

@@ -147,7 +147,8 @@ class RecoveryManager:
         self._vmm.path_set(address, old)
         while self._vmm.domain(old).pause_count:
             self._vmm.unpause(old)
-        self._vmm.signal(old, ZlSignal.READDRESS)
+        migrated = kind is None  # the former primary waits for its call to end
+        self._vmm.signal(old, ZlSignal.READDRESS | (ZlSignal.COMPLETE if migrated else 0))
         self._diagnosed = old
         self._vmm.emit("kept-for-diagnosis", old)
 

@@ -275,8 +275,23 @@ void xe_ssw_refuse(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
 	xe_ssw_todo(s, c, XE_TODO_RESET | (known ? XE_TODO_KILL : 0));
 }
 
+bool xe_ssw_close_asked(const struct xe_ssw *s, const struct xe_conn *c, uint32_t flag,
+			uint64_t *at)
+{
+	const struct xe_log_slot *slot = xe_conn_slot(s, c);
+	uint32_t flags = XE_LOG_LOAD(slot->nsw_flags);
+
+	*at = slot->nsw_close_at;
+	return (flags & flag) && slot->nsw_incarnation == c->incarnation &&
+	       slot->nsw_generation == s->generation;
+}
+
 void xe_ssw_check_closed(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
 {
+	uint64_t at;
+
+	if (c->recovered && !c->unprotected && !xe_ssw_close_asked(s, c, XE_LOG_CLOSED, &at))
+		return;
 	if ((c->fins & XE_LOG_PEER_FIN) && (c->fins & XE_LOG_OWN_FIN_ACKED) &&
 	    c->ack_sent > c->peer_fin_at)
 		xe_ssw_bury(s, c, now);

@@ -3,19 +3,6 @@
  */
 #include "net/ssw_internal.h"
 
-/* What the service asked for, in this generation of this connection: read once from
- * memory that the guest can write. */
-static bool close_asked(const struct xe_ssw *s, const struct xe_conn *c, uint32_t flag,
-			uint64_t *at)
-{
-	const struct xe_log_slot *slot = xe_conn_slot(s, c);
-	uint32_t flags = XE_LOG_LOAD(slot->nsw_flags);
-
-	*at = slot->nsw_close_at;
-	return (flags & flag) && slot->nsw_incarnation == c->incarnation &&
-	       slot->nsw_generation == s->generation;
-}
-
 static enum xe_verdict send_synack(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p)
 {
 	xe_wire_strip_syn_options(p, false);
@@ -47,7 +34,7 @@ static enum xe_verdict send_reset(struct xe_ssw *s, struct xe_conn *c, struct xe
 
 	if (c->state == XE_CONN_SYN_SEEN)
 		return XE_PASS; /* refused: no listener */
-	if (!c->unprotected && !close_asked(s, c, XE_LOG_ABORTED, &at)) {
+	if (!c->unprotected && !xe_ssw_close_asked(s, c, XE_LOG_ABORTED, &at)) {
 		s->count.rsts_held++;
 		xe_ssw_notify(s, XE_SSW_HINT, xe_conn_index(s, c), 0);
 		return XE_DROP;
@@ -67,7 +54,7 @@ static bool fin_allowed(struct xe_ssw *s, struct xe_conn *c, uint64_t at, xe_ns 
 
 	if (c->unprotected)
 		return true;
-	if (!close_asked(s, c, XE_LOG_CLOSED, &asked) || asked != at) {
+	if (!xe_ssw_close_asked(s, c, XE_LOG_CLOSED, &asked) || asked != at) {
 		s->count.fins_held++;
 		xe_ssw_notify(s, XE_SSW_HINT, xe_conn_index(s, c), at);
 		return false;

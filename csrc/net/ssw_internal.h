@@ -137,7 +137,11 @@ void xe_ssw_todo(struct xe_ssw *s, struct xe_conn *c, uint8_t what);
 void xe_ssw_notify(struct xe_ssw *s, uint32_t kind, uint32_t slot, uint64_t value);
 /* Our SYN/ACK to a fake SYN came; whether it goes on to the peer (half-done handshake). */
 enum xe_verdict xe_ssw_reestablished(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p);
-/* Both directions ended and acked: a tombstone. */
+/* What the service asked for, in this generation of this connection: read once from memory that
+ * the guest can write. */
+bool xe_ssw_close_asked(const struct xe_ssw *s, const struct xe_conn *c, uint32_t flag,
+			uint64_t *at);
+/* Both directions ended and acked, and no replay reads the payload any more: a tombstone. */
 void xe_ssw_check_closed(struct xe_ssw *s, struct xe_conn *c, xe_ns now);
 
 #endif

@@ -10,6 +10,37 @@
 #include "base/assert.h"
 #include "net/ssw_internal.h"
 
+/* What the next kernel finds a connection by is written anew from VMM memory: the last one may
+ * have scribbled over it. */
+static void restore_slot(struct xe_ssw *s, struct xe_conn *c)
+{
+	struct xe_log_slot *slot = xe_conn_slot(s, c);
+
+	slot->incarnation = c->incarnation;
+	slot->local_addr = c->local_addr;
+	slot->local_port = c->local_port;
+	slot->peer_addr = c->peer_addr;
+	slot->peer_port = c->peer_port;
+	slot->hash_next = c->hash_next;
+	slot->first_block = c->stream.first;
+	for (uint32_t b = c->stream.first; b != XE_LOG_NONE; b = s->pool.next[b])
+		*xe_log_block_link(&s->log, b) = s->pool.next[b];
+	XE_LOG_COMMIT(slot->rcv_logged, c->rcv_logged);
+	XE_LOG_COMMIT(slot->state,
+		      c->state == XE_CONN_ESTABLISHED ? XE_LOG_ESTABLISHED : XE_LOG_SYN_RCVD);
+}
+
+static void restore_index(struct xe_ssw *s)
+{
+	struct xe_log_header *head = xe_log_head(&s->log);
+
+	head->magic = XE_LOG_MAGIC;
+	head->version = XE_LOG_VERSION;
+	head->extents = s->log.extents;
+	for (uint32_t b = 0; b < s->log.slots; b++)
+		XE_LOG_COMMIT(*xe_log_bucket(&s->log, b), s->bucket[b]);
+}
+
 void xe_ssw_detach(struct xe_ssw *s, xe_ns now)
 {
 	s->recovering = true;
@@ -18,6 +49,7 @@ void xe_ssw_detach(struct xe_ssw *s, xe_ns now)
 	s->to_reestablish = 0;
 	s->generation++;
 	XE_LOG_COMMIT(xe_log_head(&s->log)->generation, s->generation);
+	restore_index(s);
 	for (uint32_t i = 0; i < s->log.slots; i++) {
 		struct xe_conn *c = &s->conn[i];
 
@@ -36,8 +68,12 @@ void xe_ssw_detach(struct xe_ssw *s, xe_ns now)
 			xe_ssw_refuse(s, c, now);
 			xe_ssw_notify(s, XE_SSW_RESET, i, 0);
 		} else if (c->state != XE_CONN_TOMBSTONE) {
+			restore_slot(s, c);
 			s->to_reestablish++;
+			continue;
 		}
+		xe_conn_slot(s, c)->hash_next = c->hash_next;
+		XE_LOG_COMMIT(xe_conn_slot(s, c)->state, XE_LOG_FREE);
 	}
 }
 

@@ -204,3 +204,29 @@ def test_run_client_says_when_it_takes_too_long(root: Path) -> None:
 
     with booted(root) as system:
         assert run_client(system, add_client(system), forever, 0.1) == -1
+
+
+def test_migration_moves_a_running_fetch_and_answers_its_caller(root: Path) -> None:
+    data = bytes(range(256)) * 4096
+    (root / "big").write_bytes(data)
+    got: list[bytes] = []
+
+    async def fetch(argv: list[str]) -> int:
+        reader, writer = await asyncio.open_connection("10.0.0.1", 80)
+        writer.write(b"GET /big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        got.append(await reader.read())
+        writer.close()
+        return 0
+
+    with System(small_config(root=root)) as system:
+        system.boot()
+        kernel = add_client(system, link=Link(bits_per_second=100_000_000, delay_ns=1_000_000))
+        process = kernel.spawn(fetch)
+        system.run_for(0.02)
+        first = system.primary().domid
+        assert system.run_command(first, ["zlctl", "wakeup-backup"])[0] == 0
+        assert system.run_command(first, ["zlctl", "migrate"]) == (0, "")
+        assert system.primary().domid != first
+        assert system.run_until(lambda: process.exited, 30)
+        assert got[0].endswith(data)
+        assert "fault" not in names(system)

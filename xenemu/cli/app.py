@@ -217,7 +217,7 @@ def unpause(name: str, domain: str) -> None:
 @json_option
 @command_errors
 def events(name: str, follow: bool, as_json: bool) -> None:
-    """Shows what happened: machine time in seconds, domain, event, details."""
+    """Shows what happened: time since boot in seconds, domain, event, details."""
 
     def show(event: dict[str, Any]) -> None:
         say(json.dumps(event) if as_json else event_line(event))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import ctypes
 import io
 import random
 import signal
@@ -315,9 +316,11 @@ class Process:
 
 
 def _silence() -> None:
-    """The interpreter ends: what it still destroys has nothing to say."""
+    """The interpreter ends: one reference too many keeps it from destroying the dead, whose
+    coroutines it would unwind."""
     for process in graveyard.values():
         process.bury()
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(graveyard))
 
 
 atexit.register(_silence)
