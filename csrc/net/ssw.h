@@ -21,7 +21,7 @@ enum xe_verdict { XE_PASS, XE_DROP };
 enum xe_direction { XE_TO_GUEST, XE_TO_NETWORK };
 
 enum xe_ssw_event_kind {
-	XE_SSW_UNPROTECTED = 1, /* a = slot, b = errno: no room in the log */
+	XE_SSW_UNPROTECTED = 1, /* a = slot (XE_LOG_NONE: no slot), b = errno: no room */
 	XE_SSW_RESET,           /* a = slot: an unprotected connection was reset at a fault */
 	XE_SSW_DIVERGED,        /* a = slot, b = offset: the replaying service closed too early */
 	XE_SSW_REESTABLISHED,   /* a = connections: all are re-established */

@@ -305,8 +305,10 @@ static enum xe_verdict take_syn(struct xe_ssw *s, struct xe_conn *c, struct xe_p
 	}
 	if (!c)
 		c = xe_ssw_alloc(s, &p->seg, now);
-	if (!c)
-		return XE_PASS; /* no entry: unprotected from the start */
+	if (!c) { /* no entry: unprotected from the start */
+		xe_ssw_notify(s, XE_SSW_UNPROTECTED, XE_LOG_NONE, ENOSPC);
+		return XE_PASS;
+	}
 	if (c->recovered && c->state == XE_CONN_SYN_RCVD && p->seg.seq == c->peer_isn)
 		return XE_PASS;
 	c->has_syn = true;

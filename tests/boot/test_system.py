@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -230,3 +231,12 @@ def test_migration_moves_a_running_fetch_and_answers_its_caller(root: Path) -> N
         assert system.run_until(lambda: process.exited, 30)
         assert got[0].endswith(data)
         assert "fault" not in names(system)
+
+
+def test_the_host_keeps_its_own_clock_after_a_recovery(root: Path) -> None:
+    before = (time.perf_counter, time.monotonic, time.time)
+    with System(small_config(root=root)) as system:
+        system.boot()
+        system.crash_app()
+        assert system.run_until(system.protected, 10)
+        assert (time.perf_counter, time.monotonic, time.time) == before

@@ -1404,6 +1404,7 @@ static void test_table_full(void)
 	for (uint32_t i = 0; i < w.log.slots; i++, w.peer_port++)
 		handshake();
 	xe_assert(in_syn(w.peer_isn) == XE_PASS && !conn()); /* unprotected from the start */
+	xe_assert(event(XE_SSW_UNPROTECTED));
 	xe_assert(out_synack(w.own_isn, w.peer_isn + 1) == XE_PASS);
 	xe_assert(in(XE_ACK, 0, 0, stream_bytes, 10) == XE_PASS);
 	w.peer_port = PEER_PORT;
