@@ -73,11 +73,12 @@ static void over_link(struct xe_machine *m, struct xe_node *n, struct xe_link *l
 	}
 }
 
-static void input(struct xe_machine *m, struct xe_node *n, uint8_t *data, size_t len)
+/* `verified`: the wrapper has looked at the checksums and kept them right. */
+static void input(struct xe_machine *m, struct xe_node *n, uint8_t *data, size_t len, bool verified)
 {
 	trace_packet(m, XE_TRACE_PACKET_IN, n->id, data, len);
 	m->count.packets++;
-	xe_tcp_input(n->sockets.tcp, data, len, false, m->now);
+	xe_tcp_input(n->sockets.tcp, data, len, verified, m->now);
 	xe_machine_mark(m, n);
 }
 
@@ -110,7 +111,7 @@ static void to_domain(struct xe_machine *m, uint32_t domid, uint32_t ip, uint32_
 			xe_buffer_give(m, packet);
 		return;
 	}
-	input(m, n, b->data, b->len);
+	input(m, n, b->data, b->len, g != NULL);
 	xe_buffer_give(m, packet);
 }
 
@@ -136,7 +137,7 @@ void xe_network_arrive(struct xe_machine *m, uint32_t packet)
 void xe_network_deliver(struct xe_machine *m, struct xe_node *n, uint32_t packet)
 {
 	if (n && n->has_stack)
-		input(m, n, m->buffer[packet].data, m->buffer[packet].len);
+		input(m, n, m->buffer[packet].data, m->buffer[packet].len, false);
 	xe_buffer_give(m, packet);
 }
 
@@ -245,7 +246,7 @@ static void settle_guard(struct xe_machine *m, struct xe_guard *g)
 		if (to == XE_TO_NETWORK) {
 			onto_lan(m, data, len);
 		} else if (n && n->has_stack && n->running && !n->panicked) {
-			input(m, n, data, len);
+			input(m, n, data, len, true);
 			settle_node(m, n);
 		}
 	}
@@ -304,7 +305,7 @@ void xe_network_resume(struct xe_machine *m, struct xe_node *n)
 
 		n->rx_head = (n->rx_head + 1) % XE_RX_RING;
 		n->rx_count--;
-		input(m, n, m->buffer[packet].data, m->buffer[packet].len);
+		input(m, n, m->buffer[packet].data, m->buffer[packet].len, false);
 		xe_buffer_give(m, packet);
 	}
 	n->timer_at = XE_NEVER;

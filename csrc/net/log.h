@@ -26,7 +26,7 @@
 
 enum {
 	XE_LOG_MAGIC = 0x5a4c4f47, /* "ZLOG" */
-	XE_LOG_VERSION = 1,
+	XE_LOG_VERSION = 2,
 	XE_LOG_BLOCK = 16384,      /* bytes of a payload block */
 	XE_LOG_RECORD_BLOCK = 1024,
 	XE_LOG_NONE = 0xffffffff,
@@ -57,7 +57,8 @@ enum {
 	XE_LOG_ACCEPTED = 1,
 	XE_LOG_CLOSED = 2,  /* the service asked for FIN at nsw_close_at */
 	XE_LOG_ABORTED = 4, /* the service's close may answer RST */
-	XE_LOG_UNRECORDED = 8, /* no room for read records: sizes are not replayed */
+	XE_LOG_UNRECORDED = 8, /* no room for records: sizes and dates are not replayed */
+	XE_LOG_DIVERGED = 16,  /* the replayed output is not what the client has */
 };
 
 struct xe_log_header {
@@ -90,7 +91,8 @@ struct xe_log_slot {
 	_Atomic uint64_t replay_line; /* reads below it are served from the log */
 
 	alignas(64) uint64_t drop_line; /* output below it is dropped: the client has it */
-	uint64_t reserved1[7];
+	uint32_t drop_crc;         /* CRC-32C of that output */
+	uint32_t reserved1[13];
 
 	/* --- written by NSW --- */
 	alignas(64) _Atomic uint32_t nsw_flags;
@@ -101,17 +103,18 @@ struct xe_log_slot {
 	_Atomic uint64_t out_written;
 	_Atomic uint64_t records;
 	uint64_t session;
-	uint64_t reserved2[2];
+	_Atomic uint64_t replayed; /* input fed from the log in this generation */
+	uint64_t reserved2;
 };
 
 _Static_assert(sizeof(struct xe_log_slot) == 256, "log format");
 
-enum xe_log_record_kind { XE_RECORD_READ = 1, XE_RECORD_EOF, XE_RECORD_ERROR };
+enum xe_log_record_kind { XE_RECORD_READ = 1, XE_RECORD_EOF, XE_RECORD_ERROR, XE_RECORD_DATE };
 
 struct xe_log_record {
 	uint32_t size;             /* bytes read, or the errno */
 	uint32_t kind;
-	uint64_t sequence;         /* order within the session */
+	uint64_t sequence;         /* order within the session; of a date: seconds since 1970 */
 	uint64_t out_written;      /* bytes written by then */
 };
 
@@ -170,18 +173,8 @@ uint32_t xe_log_hash(uint32_t local_addr, uint16_t local_port, uint32_t peer_add
 uint32_t xe_log_find(const struct xe_log *log, uint32_t local_addr, uint16_t local_port,
 		     uint32_t peer_addr, uint16_t peer_port);
 
-/* Every store into the log that makes data visible goes through this macro: the test
- * build can stop a writer at each of them. */
-#ifdef XE_FAULT_POINTS
-void xe_fault_point(void);
-#define XE_LOG_COMMIT(field, value)                                             \
-	do {                                                                    \
-		xe_fault_point();                                               \
-		atomic_store_explicit(&(field), (value), memory_order_release); \
-	} while (0)
-#else
+/* Stores into the log. What makes data visible is stored last, with release. */
 #define XE_LOG_COMMIT(field, value) atomic_store_explicit(&(field), (value), memory_order_release)
-#endif
 #define XE_LOG_LOAD(field) atomic_load_explicit(&(field), memory_order_acquire)
 
 #endif

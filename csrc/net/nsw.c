@@ -1,8 +1,9 @@
 /* North-side wrapper; see nsw.h.
  *
- * Owns the NSW half of every slot and the arena of read records; the free list is kernel
+ * Owns the NSW half of every slot and the arena of records; the free list is kernel
  * memory. All that is read from the log is bounded and chains are walked a bounded number
  * of steps: a log that another kernel corrupted costs its connections, nothing else.
+ * Every store into the log goes through PUT or COMMIT, so that a test can end the writer at each.
  *
  * Left out on purpose: the order of reads across the connections of a session. It is
  * recorded (sequence, out_written), not enforced: a plain server has none.
@@ -14,6 +15,27 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/crc32c.h"
+
+#ifdef XE_STORE_POINTS
+static bool writer_lives(const struct xe_nsw *n)
+{
+	return !n->stop || n->stop->stores++ < n->stop->last;
+}
+#else
+#define writer_lives(n) ((void)(n), true)
+#endif
+
+#define PUT(n, field, value)               \
+	do {                               \
+		if (writer_lives(n))       \
+			(field) = (value); \
+	} while (0)
+#define COMMIT(n, field, value)                      \
+	do {                                         \
+		if (writer_lives(n))                 \
+			XE_LOG_COMMIT(field, value); \
+	} while (0)
 
 /* ---- record arena ---- */
 
@@ -27,7 +49,7 @@ static void release_chain(struct xe_nsw *n, struct xe_log_slot *slot)
 		n->free[n->free_count++] = block;
 		block = *xe_log_record_link(&n->log, block);
 	}
-	slot->first_record = XE_LOG_NONE;
+	PUT(n, slot->first_record, XE_LOG_NONE);
 }
 
 static void sweep(struct xe_nsw *n)
@@ -51,7 +73,7 @@ static uint32_t take_block(struct xe_nsw *n)
 	if (n->free_count == 0)
 		return XE_LOG_NONE;
 	block = n->free[--n->free_count];
-	*xe_log_record_link(&n->log, block) = XE_LOG_NONE;
+	PUT(n, *xe_log_record_link(&n->log, block), XE_LOG_NONE);
 	return block;
 }
 
@@ -68,16 +90,17 @@ static int rebuild_free_list(struct xe_nsw *n)
 	for (uint32_t i = 0; i < n->log.slots; i++) {
 		struct xe_log_slot *slot = xe_log_slot(&n->log, i);
 		uint32_t *link = &slot->first_record;
+		uint64_t left = XE_LOG_LOAD(slot->records);
 
-		if (XE_LOG_LOAD(slot->state) == XE_LOG_FREE) {
-			slot->first_record = XE_LOG_NONE;
-			continue;
-		}
-		while (*link < n->log.record_blocks && !used[*link]) {
+		if (XE_LOG_LOAD(slot->state) == XE_LOG_FREE)
+			left = 0;
+		while (left > 0 && *link < n->log.record_blocks && !used[*link]) {
 			used[*link] = 1;
 			link = xe_log_record_link(&n->log, *link);
+			left -= left < XE_RECORDS_PER_BLOCK ? left : XE_RECORDS_PER_BLOCK;
 		}
-		*link = XE_LOG_NONE; /* a cycle or a shared block would be freed twice */
+		if (*link != XE_LOG_NONE) /* unused, shared or in a cycle: no part of the chain */
+			PUT(n, *link, XE_LOG_NONE);
 	}
 	n->free_count = 0;
 	for (uint32_t i = n->log.record_blocks; i-- > 0;) {
@@ -134,17 +157,33 @@ static bool may_record(const struct xe_nsw *n, const struct xe_nsw_conn *c)
 	return still_ours(n, c) && XE_LOG_LOAD(slot_of(n, c)->state) != XE_LOG_FREE;
 }
 
+/* The number of records, at most what the arena holds: the memory is not trusted. */
+static uint64_t records_of(const struct xe_nsw *n, const struct xe_log_slot *slot)
+{
+	uint64_t most = (uint64_t)n->log.record_blocks * XE_RECORDS_PER_BLOCK;
+	uint64_t records = XE_LOG_LOAD(slot->records);
+
+	return records < most ? records : most;
+}
+
 static void begin_replay(struct xe_nsw *n, struct xe_nsw_conn *c, struct xe_log_slot *slot)
 {
+	uint64_t records;
+
 	c->line = XE_LOG_LOAD(slot->replay_line);
 	c->drop_line = slot->drop_line;
+	c->drop_crc = slot->drop_crc;
 	c->block = slot->first_block;
 	if (slot->nsw_incarnation != c->incarnation) { /* never accepted before the fault */
 		release_chain(n, slot);
-		XE_LOG_COMMIT(slot->records, 0);
+		COMMIT(n, slot->records, 0);
 	}
-	c->cursor_block = slot->first_record;
-	c->tail_block = slot->first_record;
+	records = records_of(n, slot);
+	for (uint32_t block = slot->first_record; block < n->log.record_blocks && records > 0;
+	     block = *xe_log_record_link(&n->log, block)) {
+		c->tail_block = block;
+		records -= records < XE_RECORDS_PER_BLOCK ? records : XE_RECORDS_PER_BLOCK;
+	}
 }
 
 void xe_nsw_accept(struct xe_nsw *n, struct xe_nsw_conn *c, uint32_t local_addr,
@@ -161,44 +200,76 @@ void xe_nsw_accept(struct xe_nsw *n, struct xe_nsw_conn *c, uint32_t local_addr,
 	c->logged = true;
 	slot = slot_of(n, c);
 	c->incarnation = slot->incarnation;
-	c->cursor_block = c->tail_block = XE_LOG_NONE;
+	c->reads.block = c->dates.block = c->tail_block = XE_LOG_NONE;
 	if (slot->replay_generation == n->generation) {
 		begin_replay(n, c, slot);
 	} else {
 		release_chain(n, slot);
-		XE_LOG_COMMIT(slot->records, 0);
+		COMMIT(n, slot->records, 0);
 	}
-	XE_LOG_COMMIT(slot->nsw_flags, 0);
-	slot->nsw_incarnation = c->incarnation;
-	slot->nsw_generation = n->generation;
-	slot->nsw_close_at = 0;
-	XE_LOG_COMMIT(slot->out_written, 0);
-	XE_LOG_COMMIT(slot->nsw_flags, XE_LOG_ACCEPTED);
+	COMMIT(n, slot->nsw_flags, 0);
+	PUT(n, slot->nsw_incarnation, c->incarnation);
+	PUT(n, slot->nsw_generation, n->generation);
+	PUT(n, slot->nsw_close_at, 0);
+	COMMIT(n, slot->out_written, 0);
+	COMMIT(n, slot->replayed, 0);
+	COMMIT(n, slot->nsw_flags, XE_LOG_ACCEPTED);
+}
+
+/* ---- records ---- */
+
+/* Moves on to the next record of one kind; whether there is one. */
+static bool next_record(struct xe_nsw *n, const struct xe_nsw_conn *c, struct xe_record_cursor *at,
+			uint32_t kind, struct xe_log_record *r)
+{
+	const struct xe_log_slot *slot = slot_of(n, c);
+	uint64_t records = records_of(n, slot);
+
+	while (at->index < records) {
+		uint32_t i = (uint32_t)(at->index % XE_RECORDS_PER_BLOCK);
+
+		if (at->index == 0)
+			at->block = slot->first_record;
+		else if (i == 0 && at->block < n->log.record_blocks)
+			at->block = *xe_log_record_link(&n->log, at->block);
+		if (at->block >= n->log.record_blocks)
+			return false;
+		at->index++;
+		*r = xe_log_records(&n->log, at->block)[i];
+		if (r->kind == kind)
+			return true;
+	}
+	return false;
+}
+
+static void append_record(struct xe_nsw *n, struct xe_nsw_conn *c, const struct xe_log_record *r)
+{
+	struct xe_log_slot *slot = slot_of(n, c);
+	uint64_t count = records_of(n, slot);
+	uint32_t flags = XE_LOG_LOAD(slot->nsw_flags);
+
+	if (flags & XE_LOG_UNRECORDED)
+		return;
+	if (count % XE_RECORDS_PER_BLOCK == 0) {
+		uint32_t block = take_block(n);
+
+		if (block == XE_LOG_NONE) {
+			COMMIT(n, slot->nsw_flags, flags | XE_LOG_UNRECORDED);
+			return;
+		}
+		if (count > 0 && c->tail_block < n->log.record_blocks)
+			PUT(n, *xe_log_record_link(&n->log, c->tail_block), block);
+		else
+			PUT(n, slot->first_record, block);
+		c->tail_block = block;
+	}
+	if (c->tail_block >= n->log.record_blocks)
+		return;
+	PUT(n, xe_log_records(&n->log, c->tail_block)[count % XE_RECORDS_PER_BLOCK], *r);
+	COMMIT(n, slot->records, count + 1);
 }
 
 /* ---- reads ---- */
-
-/* Moves on to the next record in replay; its size, 0: none (sizes are free then). */
-static uint32_t next_record(struct xe_nsw *n, struct xe_nsw_conn *c)
-{
-	struct xe_log_slot *slot = slot_of(n, c);
-
-	while (c->replayed < XE_LOG_LOAD(slot->records)) {
-		uint32_t i = (uint32_t)(c->replayed % XE_RECORDS_PER_BLOCK);
-		struct xe_log_record r;
-
-		if (i == 0 && c->replayed > 0 && c->cursor_block < n->log.record_blocks)
-			c->cursor_block = *xe_log_record_link(&n->log, c->cursor_block);
-		if (c->cursor_block >= n->log.record_blocks)
-			return 0;
-		c->tail_block = c->cursor_block;
-		r = xe_log_records(&n->log, c->cursor_block)[i];
-		c->replayed++;
-		if (r.kind == XE_RECORD_READ && r.size > 0)
-			return r.size;
-	}
-	return 0;
-}
 
 static long copy_logged(struct xe_nsw *n, struct xe_nsw_conn *c, uint8_t *buf, size_t want)
 {
@@ -230,6 +301,7 @@ static long copy_logged(struct xe_nsw *n, struct xe_nsw_conn *c, uint8_t *buf, s
 long xe_nsw_feed(struct xe_nsw *n, struct xe_nsw_conn *c, void *buf, size_t n_bytes)
 {
 	uint64_t left = c->line - c->read_at;
+	struct xe_log_record r;
 	bool recorded;
 	long got;
 
@@ -237,8 +309,8 @@ long xe_nsw_feed(struct xe_nsw *n, struct xe_nsw_conn *c, void *buf, size_t n_by
 		return 0;
 	if (!still_ours(n, c))
 		return -EBADMSG;
-	if (c->record_left == 0)
-		c->record_left = next_record(n, c);
+	if (c->record_left == 0 && next_record(n, c, &c->reads, XE_RECORD_READ, &r))
+		c->record_left = r.size;
 	recorded = c->record_left > 0;
 	if (recorded && n_bytes > c->record_left)
 		n_bytes = c->record_left;
@@ -251,6 +323,7 @@ long xe_nsw_feed(struct xe_nsw *n, struct xe_nsw_conn *c, void *buf, size_t n_by
 	}
 	n->reads_replayed++;
 	n->bytes_fed += (uint64_t)got;
+	COMMIT(n, slot_of(n, c)->replayed, c->read_at);
 	if (recorded)
 		c->record_left -= (uint32_t)got;
 	else
@@ -258,34 +331,8 @@ long xe_nsw_feed(struct xe_nsw *n, struct xe_nsw_conn *c, void *buf, size_t n_by
 	return got;
 }
 
-static void append_record(struct xe_nsw *n, struct xe_nsw_conn *c, const struct xe_log_record *r)
-{
-	struct xe_log_slot *slot = slot_of(n, c);
-	uint64_t count = XE_LOG_LOAD(slot->records);
-
-	if (XE_LOG_LOAD(slot->nsw_flags) & XE_LOG_UNRECORDED)
-		return;
-	if (count % XE_RECORDS_PER_BLOCK == 0) {
-		uint32_t block = take_block(n);
-
-		if (block == XE_LOG_NONE) {
-			XE_LOG_COMMIT(slot->nsw_flags,
-				      XE_LOG_LOAD(slot->nsw_flags) | XE_LOG_UNRECORDED);
-			return;
-		}
-		if (c->tail_block < n->log.record_blocks)
-			*xe_log_record_link(&n->log, c->tail_block) = block;
-		else
-			slot->first_record = block;
-		c->tail_block = c->cursor_block = block;
-	}
-	if (c->tail_block >= n->log.record_blocks)
-		return;
-	xe_log_records(&n->log, c->tail_block)[count % XE_RECORDS_PER_BLOCK] = *r;
-	XE_LOG_COMMIT(slot->records, count + 1);
-	c->replayed = count + 1;
-}
-
+/* What TCP serves an earlier generation cannot have read: its records are used up, but for
+ * the end of the stream, which is then told again. */
 void xe_nsw_record(struct xe_nsw *n, struct xe_nsw_conn *c, long result)
 {
 	struct xe_log_record r = {.sequence = n->sequence++, .out_written = c->written};
@@ -294,14 +341,54 @@ void xe_nsw_record(struct xe_nsw *n, struct xe_nsw_conn *c, long result)
 		return;
 	r.kind = result > 0 ? XE_RECORD_READ : result == 0 ? XE_RECORD_EOF : XE_RECORD_ERROR;
 	r.size = (uint32_t)(result < 0 ? -result : result);
-	if (c->replayed < XE_LOG_LOAD(slot_of(n, c)->records) && next_record(n, c) > 0)
-		return; /* TCP serves what an earlier generation read: it has its record */
 	append_record(n, c, &r);
+	c->reads.index = records_of(n, slot_of(n, c));
+	c->reads.block = c->tail_block;
 }
 
 /* ---- writes and close ---- */
 
-size_t xe_nsw_drop(struct xe_nsw *n, struct xe_nsw_conn *c, size_t n_bytes)
+/* The date that the service wrote here before the fault, or, the first time, its own, recorded
+ * before anybody sees it. */
+static void settle_date(struct xe_nsw *n, struct xe_nsw_conn *c, const uint8_t *text)
+{
+	struct xe_log_record r = {.kind = XE_RECORD_DATE, .out_written = c->written};
+
+	memcpy(c->date, text, XE_HTTP_DATE);
+	c->date_left = XE_HTTP_DATE;
+	if (!may_record(n, c))
+		return;
+	while (next_record(n, c, &c->dates, XE_RECORD_DATE, &r)) {
+		if (r.out_written == c->written && r.sequence <= XE_HTTP_LAST_SECOND) {
+			xe_http_format_date(c->date, (int64_t)r.sequence);
+			n->dates_replayed++;
+			return;
+		}
+	}
+	r = (struct xe_log_record){.kind = XE_RECORD_DATE, .out_written = c->written};
+	r.sequence = (uint64_t)xe_http_date(text);
+	append_record(n, c, &r);
+	c->dates.index = records_of(n, slot_of(n, c));
+	c->dates.block = c->tail_block;
+}
+
+size_t xe_nsw_piece(struct xe_nsw *n, struct xe_nsw_conn *c, const uint8_t *buf, size_t n_bytes,
+		    const uint8_t **bytes)
+{
+	if (c->scanned == 0) {
+		bool date;
+
+		c->scanned = xe_http_scan(&c->http, buf, n_bytes, &date);
+		if (c->scanned == 0) {
+			settle_date(n, c, buf);
+			c->scanned = xe_http_scan(&c->http, c->date, XE_HTTP_DATE, NULL);
+		}
+	}
+	*bytes = c->date_left > 0 ? c->date + XE_HTTP_DATE - c->date_left : buf;
+	return n_bytes < c->scanned ? n_bytes : c->scanned;
+}
+
+size_t xe_nsw_drop(struct xe_nsw *n, struct xe_nsw_conn *c, const uint8_t *bytes, size_t n_bytes)
 {
 	uint64_t left;
 
@@ -312,15 +399,24 @@ size_t xe_nsw_drop(struct xe_nsw *n, struct xe_nsw_conn *c, size_t n_bytes)
 		n_bytes = (size_t)left;
 	n->writes_dropped++;
 	n->bytes_dropped += n_bytes;
+	c->crc = xe_crc32c(c->crc, bytes, n_bytes);
 	xe_nsw_wrote(n, c, n_bytes);
+	if (c->written == c->drop_line && c->crc != c->drop_crc && still_ours(n, c)) {
+		struct xe_log_slot *slot = slot_of(n, c);
+
+		c->diverged = true;
+		COMMIT(n, slot->nsw_flags, XE_LOG_LOAD(slot->nsw_flags) | XE_LOG_DIVERGED);
+	}
 	return n_bytes;
 }
 
 void xe_nsw_wrote(struct xe_nsw *n, struct xe_nsw_conn *c, size_t n_bytes)
 {
+	c->scanned -= n_bytes < c->scanned ? n_bytes : c->scanned;
+	c->date_left -= n_bytes < c->date_left ? (uint8_t)n_bytes : c->date_left;
 	c->written += n_bytes;
 	if (still_ours(n, c))
-		XE_LOG_COMMIT(slot_of(n, c)->out_written, c->written);
+		COMMIT(n, slot_of(n, c)->out_written, c->written);
 }
 
 void xe_nsw_close(struct xe_nsw *n, struct xe_nsw_conn *c, bool all)
@@ -333,6 +429,6 @@ void xe_nsw_close(struct xe_nsw *n, struct xe_nsw_conn *c, bool all)
 	slot = slot_of(n, c);
 	flags = XE_LOG_LOAD(slot->nsw_flags);
 	if (!(flags & XE_LOG_CLOSED))
-		slot->nsw_close_at = c->written;
-	XE_LOG_COMMIT(slot->nsw_flags, flags | XE_LOG_CLOSED | (all ? XE_LOG_ABORTED : 0));
+		PUT(n, slot->nsw_close_at, c->written);
+	COMMIT(n, slot->nsw_flags, flags | XE_LOG_CLOSED | (all ? XE_LOG_ABORTED : 0));
 }

@@ -3,7 +3,8 @@
  * It has nothing but the mapped log, so the same code serves a kernel here and a
  * preloaded library. Per connection it decides what a call does: in normal operation TCP
  * does it and the result is recorded; in recovery logged data is fed and output that the
- * client already has is dropped (thesis 2.2; cn_read_request, cn_write_response).
+ * client already has is dropped (thesis 2.2; cn_read_request, cn_write_response). Dropped
+ * output must be what the client has: its CRC-32C is compared with SSW's.
  */
 #ifndef XE_NET_NSW_H
 #define XE_NET_NSW_H
@@ -12,20 +13,36 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "net/http.h"
 #include "net/log.h"
 
+/* A build for tests counts NSW's stores into the log; all after number `last` are left out, as if
+ * the kernel had died at that store. */
+struct xe_store_stop {
+	uint64_t stores, last;
+};
+
+struct xe_record_cursor {
+	uint64_t index;              /* records before it are used up */
+	uint32_t block;              /* of the record before it */
+};
+
 struct xe_nsw_conn {
-	bool logged;
+	bool logged, diverged;
 	uint32_t slot, incarnation;
 	/* Replay: what is still to be fed and dropped. */
 	uint64_t read_at, line;      /* line: L; beyond it TCP serves */
 	uint64_t written, drop_line;
+	uint32_t crc, drop_crc;      /* of the dropped output: ours, SSW's */
 	uint32_t block;              /* payload block that holds read_at */
 	uint64_t block_base;
-	/* Read records: `replayed` of them are used up, then new ones are added. */
-	uint64_t replayed;
-	uint32_t record_left;        /* bytes left of the record in replay */
-	uint32_t cursor_block, tail_block;
+	uint32_t record_left;        /* bytes left of the read record in replay */
+	struct xe_record_cursor reads, dates;
+	uint32_t tail_block;
+	struct xe_http http;         /* output up to `written` + `scanned` */
+	size_t scanned;              /* bytes of a piece that TCP has not taken yet */
+	uint8_t date[XE_HTTP_DATE];
+	uint8_t date_left;           /* of these, the last ones of a date */
 };
 
 struct xe_nsw {
@@ -35,7 +52,8 @@ struct xe_nsw {
 	uint32_t *free;              /* record blocks */
 	uint32_t free_count;
 	uint64_t sequence;
-	uint64_t reads_replayed, writes_dropped, bytes_fed, bytes_dropped, corrupt;
+	uint64_t reads_replayed, writes_dropped, bytes_fed, bytes_dropped, dates_replayed, corrupt;
+	struct xe_store_stop *stop;  /* not owned; NULL: none */
 };
 
 /* The kernel has mapped the log at these pages. 0, -EINVAL (not a log), -ENOMEM. */
@@ -49,9 +67,14 @@ void xe_nsw_accept(struct xe_nsw *n, struct xe_nsw_conn *c, uint32_t local_addr,
 long xe_nsw_feed(struct xe_nsw *n, struct xe_nsw_conn *c, void *buf, size_t n_bytes);
 /* TCP served a read: `result` bytes, 0 at EOF, or -errno. */
 void xe_nsw_record(struct xe_nsw *n, struct xe_nsw_conn *c, long result);
-/* How many of the next n bytes of output the client already has: to be dropped. */
-size_t xe_nsw_drop(struct xe_nsw *n, struct xe_nsw_conn *c, size_t n_bytes);
-/* TCP took n bytes of output. */
+/* Output, n_bytes > 0: how many of it go together, and at *bytes what to write in their place: the
+ * same, or a date as it was written before the fault. */
+size_t xe_nsw_piece(struct xe_nsw *n, struct xe_nsw_conn *c, const uint8_t *buf, size_t n_bytes,
+		    const uint8_t **bytes);
+/* How many bytes of a piece the client already has: to be dropped. Sets `diverged` if the whole
+ * that was dropped is not what it has. */
+size_t xe_nsw_drop(struct xe_nsw *n, struct xe_nsw_conn *c, const uint8_t *bytes, size_t n_bytes);
+/* TCP took that much of a piece. */
 void xe_nsw_wrote(struct xe_nsw *n, struct xe_nsw_conn *c, size_t n_bytes);
 /* The service closes its sending side (shutdown), or all of it (close). */
 void xe_nsw_close(struct xe_nsw *n, struct xe_nsw_conn *c, bool all);

@@ -81,22 +81,46 @@ long xe_sock_recv(struct xe_sockets *s, int sock, void *buf, size_t n, xe_ns now
 	return got;
 }
 
-long xe_sock_send(struct xe_sockets *s, int sock, const void *buf, size_t n, xe_ns now)
+/* One piece: bytes taken, or TCP's error. */
+static long send_piece(struct xe_sockets *s, int sock, struct xe_nsw_conn *c, const uint8_t *bytes,
+		       size_t n, xe_ns now)
 {
-	struct xe_nsw_conn *c = conn_of(s, sock);
-	size_t dropped;
+	size_t dropped = xe_nsw_drop(&s->nsw, c, bytes, n);
 	long sent;
 
-	if (!c)
-		return xe_tcp_send(s->tcp, sock, buf, n, now);
-	dropped = xe_nsw_drop(&s->nsw, c, n);
-	if (dropped == n && n > 0)
+	if (c->diverged) {
+		xe_tcp_reset(s->tcp, sock, now);
+		return -ECONNRESET;
+	}
+	if (dropped == n)
 		return (long)n;
-	sent = xe_tcp_send(s->tcp, sock, (const uint8_t *)buf + dropped, n - dropped, now);
+	sent = xe_tcp_send(s->tcp, sock, bytes + dropped, n - dropped, now);
 	if (sent < 0)
 		return dropped > 0 ? (long)dropped : sent;
 	xe_nsw_wrote(&s->nsw, c, (size_t)sent);
 	return (long)dropped + sent;
+}
+
+long xe_sock_send(struct xe_sockets *s, int sock, const void *buf, size_t n, xe_ns now)
+{
+	struct xe_nsw_conn *c = conn_of(s, sock);
+	size_t done = 0;
+
+	if (!c || n == 0)
+		return xe_tcp_send(s->tcp, sock, buf, n, now);
+	while (done < n) {
+		const uint8_t *bytes;
+		size_t piece =
+			xe_nsw_piece(&s->nsw, c, (const uint8_t *)buf + done, n - done, &bytes);
+		long sent = send_piece(s, sock, c, bytes, piece, now);
+
+		if (sent < 0)
+			return done > 0 ? (long)done : sent;
+		done += (size_t)sent;
+		if ((size_t)sent < piece)
+			break;
+	}
+	return (long)done;
 }
 
 int xe_sock_shutdown(struct xe_sockets *s, int sock, xe_ns now)

@@ -36,6 +36,7 @@ int xe_ssw_create(struct xe_ssw **out, uint8_t *const *extent, uint32_t extents)
 	memset(s->bucket, 0xff, s->log.slots * sizeof(*s->bucket));
 	xe_log_format(&s->log);
 	s->generation = 1;
+	s->starved_until = XE_NEVER;
 	*out = s;
 	return 0;
 out:
@@ -123,6 +124,7 @@ void xe_ssw_free(struct xe_ssw *s, struct xe_conn *c)
 	XE_LOG_COMMIT(xe_conn_slot(s, c)->state, XE_LOG_FREE);
 	hash_remove(s, c);
 	xe_stream_free(&s->pool, &c->stream);
+	xe_stream_free(&s->pool, &c->out);
 	xe_ssw_settle(s, c);
 	memset(c, 0, sizeof(*c));
 	c->incarnation = incarnation;
@@ -183,6 +185,7 @@ struct xe_conn *xe_ssw_alloc(struct xe_ssw *s, const struct xe_segment *seg, xe_
 			c->peer_addr = seg->saddr;
 			c->peer_port = seg->sport;
 			xe_stream_init(&c->stream);
+			xe_stream_init(&c->out);
 			hash_insert(s, c);
 			return c;
 		}
@@ -197,13 +200,18 @@ void xe_ssw_open(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *s
 
 	XE_LOG_COMMIT(slot->state, XE_LOG_FREE);
 	xe_stream_free(&s->pool, &c->stream);
+	xe_stream_free(&s->pool, &c->out);
 	c->state = XE_CONN_SYN_RCVD;
 	c->attach = XE_LIVE;
 	c->incarnation++;
 	c->has_syn = c->recovered = c->unprotected = c->early_fin = false;
-	c->refused = false;
-	c->fins = c->todo = 0;
+	c->refused = c->squeezed = c->lacking = false;
+	c->fins = 0;
+	c->todo = 0;
 	c->ranges = 0;
+	c->inject = (struct xe_range){0, 0};
+	c->crc_at = c->check_line = c->verified = c->replay_line = 0;
+	c->out_crc = 0;
 	c->peer_isn = c->syn_seq;
 	c->own_isn = synack->seq;
 	c->mss = peer->mss ? peer->mss : 536;
@@ -221,7 +229,7 @@ void xe_ssw_open(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *s
 	c->ts_recent = peer->tsval;
 	c->own_tsval = own->tsval;
 	c->rcv_logged = c->ack_sent = c->sent_max = c->peer_acked = 0;
-	c->right_edge = synack->window;
+	c->right_edge = c->told_edge = synack->window;
 
 	slot->incarnation = c->incarnation;
 	slot->local_addr = c->local_addr;
@@ -242,6 +250,7 @@ void xe_ssw_open(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *s
 	slot->first_block = XE_LOG_NONE;
 	slot->replay_generation = 0;
 	slot->drop_line = 0;
+	slot->drop_crc = 0;
 	XE_LOG_COMMIT(slot->replay_line, 0);
 	XE_LOG_COMMIT(slot->rcv_logged, 0);
 	XE_LOG_COMMIT(slot->ack_sent, 0);
@@ -258,21 +267,33 @@ void xe_ssw_bury(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
 	c->attach = known ? XE_LIVE : XE_DETACHED;
 	XE_LOG_COMMIT(xe_conn_slot(s, c)->state, XE_LOG_FREE);
 	xe_stream_free(&s->pool, &c->stream);
+	xe_stream_free(&s->pool, &c->out);
 	c->state = XE_CONN_TOMBSTONE;
 	c->tombstone_until = now + XE_SSW_TOMBSTONE;
 	c->ranges = 0;
-	c->todo = 0;
+	c->todo &= XE_TODO_FIN_ACK;
 }
 
 void xe_ssw_refuse(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
 {
 	uint64_t next = c->sent_max + ((c->fins & XE_LOG_OWN_FIN_ACKED) ? 1 : 0);
-	bool known = c->attach == XE_LIVE;
+	uint64_t known_end = c->attach == XE_FAKING
+				     ? c->fake_line
+				     : c->rcv_logged + ((c->fins & XE_LOG_PEER_FIN) ? 1 : 0);
+	bool known = c->attach != XE_DETACHED;
 
 	c->reset_seq = c->own_isn + 1 + (uint32_t)next;
+	c->kill_seq = c->peer_isn + 1 + (uint32_t)known_end;
 	xe_ssw_bury(s, c, now);
 	c->refused = true;
 	xe_ssw_todo(s, c, XE_TODO_RESET | (known ? XE_TODO_KILL : 0));
+}
+
+void xe_ssw_diverged(struct xe_ssw *s, struct xe_conn *c, uint64_t at, xe_ns now)
+{
+	s->count.diverged++;
+	xe_ssw_notify(s, XE_SSW_DIVERGED, xe_conn_index(s, c), at);
+	xe_ssw_refuse(s, c, now);
 }
 
 bool xe_ssw_close_asked(const struct xe_ssw *s, const struct xe_conn *c, uint32_t flag,
@@ -302,13 +323,15 @@ void xe_ssw_unprotect(struct xe_ssw *s, struct xe_conn *c, int error)
 	xe_ssw_settle(s, c);
 	c->unprotected = true;
 	c->ranges = 0;
-	if (!c->recovered) /* else the service may still replay it */
+	c->inject = (struct xe_range){0, 0};
+	xe_stream_free(&s->pool, &c->out);
+	if (!xe_ssw_replays(s, c))
 		xe_stream_free(&s->pool, &c->stream);
 	XE_LOG_COMMIT(xe_conn_slot(s, c)->state, XE_LOG_UNPROTECTED);
 	xe_ssw_notify(s, XE_SSW_UNPROTECTED, xe_conn_index(s, c), (uint64_t)error);
 }
 
-void xe_ssw_todo(struct xe_ssw *s, struct xe_conn *c, uint8_t what)
+void xe_ssw_todo(struct xe_ssw *s, struct xe_conn *c, uint16_t what)
 {
 	c->todo |= what;
 	if (c->queued)

@@ -22,11 +22,11 @@ enum xe_direction { XE_TO_GUEST, XE_TO_NETWORK };
 
 enum xe_ssw_event_kind {
 	XE_SSW_UNPROTECTED = 1, /* a = slot (XE_LOG_NONE: no slot), b = errno: no room */
-	XE_SSW_RESET,           /* a = slot: an unprotected connection was reset at a fault */
-	XE_SSW_DIVERGED,        /* a = slot, b = offset: the replaying service closed too early */
-	XE_SSW_REESTABLISHED,   /* a = connections: all are re-established */
-	XE_SSW_FIRST_BYTE,      /* a = slot: first payload out after a recovery */
-	XE_SSW_HINT,            /* a = slot: a FIN or RST that the service did not ask for */
+	XE_SSW_RESET,           /* a = slot, b = errno: not to be had again, reset at a fault */
+	XE_SSW_DIVERGED, /* a = slot, b = offset of the output: the replay writes something else */
+	XE_SSW_REESTABLISHED, /* a = connections: all are re-established */
+	XE_SSW_FIRST_BYTE, /* a = slot: first payload out after a recovery */
+	XE_SSW_HINT, /* a = slot: a FIN or RST that the service did not ask for */
 };
 
 struct xe_ssw_event {
@@ -37,7 +37,7 @@ struct xe_ssw_event {
 struct xe_ssw_counters {
 	uint64_t in, out, malformed, not_believed, unlogged_drops, overwritten_bytes, bytes_logged,
 		fins_held, rsts_held, acks_beyond_log, acks_clamped, fake_syns, reestablished,
-		tombstone_answers, unknown_dropped;
+		tombstone_answers, unknown_dropped, starved, injected_bytes, old_resets, diverged;
 };
 
 struct xe_ssw_info {

@@ -3,11 +3,12 @@
  */
 #include "net/ssw_internal.h"
 
-static enum xe_verdict send_synack(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p)
+static enum xe_verdict send_synack(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
+				   xe_ns now)
 {
 	xe_wire_strip_syn_options(p, false);
 	if (c->attach == XE_FAKING)
-		return xe_ssw_reestablished(s, c, p);
+		return xe_ssw_reestablished(s, c, p, now);
 	if (c->has_syn && p->seg.ack == c->syn_seq + 1) {
 		bool again = c->state == XE_CONN_SYN_RCVD && !c->recovered &&
 			     c->own_isn == p->seg.seq && c->peer_isn == c->syn_seq;
@@ -23,17 +24,21 @@ static enum xe_verdict send_synack(struct xe_ssw *s, struct xe_conn *c, struct x
 		xe_ssw_todo(s, c, XE_TODO_ACK);
 		return XE_DROP;
 	}
-	xe_wire_set_seq(p, c->own_isn);
-	xe_wire_set_tsval(p, p->seg.opt.tsval + c->ts_delta);
+	xe_ssw_restore_synack(c, p);
 	return XE_PASS;
 }
 
-static enum xe_verdict send_reset(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p)
+static enum xe_verdict send_reset(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
+				  xe_ns now)
 {
 	uint64_t at;
 
 	if (c->state == XE_CONN_SYN_SEEN)
 		return XE_PASS; /* refused: no listener */
+	if (!c->unprotected && xe_ssw_close_asked(s, c, XE_LOG_DIVERGED, &at)) {
+		xe_ssw_diverged(s, c, c->tcp_base, now);
+		return XE_DROP;
+	}
 	if (!c->unprotected && !xe_ssw_close_asked(s, c, XE_LOG_ABORTED, &at)) {
 		s->count.rsts_held++;
 		xe_ssw_notify(s, XE_SSW_HINT, xe_conn_index(s, c), 0);
@@ -48,6 +53,18 @@ static enum xe_verdict send_reset(struct xe_ssw *s, struct xe_conn *c, struct xe
 	return XE_PASS;
 }
 
+/* A socket that TCP still has of a connection that is over for the peer. */
+static enum xe_verdict send_buried(struct xe_ssw *s, struct xe_conn *c, const struct xe_packet *p)
+{
+	if (!c->refused)
+		return c->recovered ? XE_DROP : XE_PASS;
+	if (!(p->seg.flags & XE_RST)) { /* our reset did not fit: this tells the number */
+		c->kill_seq = p->seg.ack;
+		xe_ssw_todo(s, c, XE_TODO_KILL);
+	}
+	return XE_DROP;
+}
+
 static bool fin_allowed(struct xe_ssw *s, struct xe_conn *c, uint64_t at, xe_ns now)
 {
 	uint64_t asked;
@@ -60,8 +77,7 @@ static bool fin_allowed(struct xe_ssw *s, struct xe_conn *c, uint64_t at, xe_ns 
 		return false;
 	}
 	if (at < c->sent_max || ((c->fins & XE_LOG_OWN_FIN) && at != c->own_fin_at)) {
-		xe_ssw_notify(s, XE_SSW_DIVERGED, xe_conn_index(s, c), at);
-		xe_ssw_refuse(s, c, now);
+		xe_ssw_diverged(s, c, at, now);
 		return false;
 	}
 	return true;
@@ -96,7 +112,20 @@ static void note_tsval(struct xe_ssw *s, struct xe_conn *c, const struct xe_pack
 	xe_conn_slot(s, c)->own_tsval = tsval;
 }
 
-static bool note_ack_sent(struct xe_ssw *s, struct xe_conn *c, const struct xe_packet *p)
+/* The peer may send as far as the log has room. */
+static void limit_window(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p, uint64_t ack,
+			 uint64_t right)
+{
+	uint64_t edge = xe_ssw_right_edge(s, c, right);
+
+	c->squeezed = edge < right;
+	if (c->squeezed)
+		xe_wire_set_window(p, (uint16_t)(edge > ack ? (edge - ack) >> c->tcp_wscale : 0));
+	if (edge > c->told_edge)
+		c->told_edge = edge;
+}
+
+static bool note_ack_sent(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p)
 {
 	uint64_t top = c->rcv_logged + ((c->fins & XE_LOG_PEER_FIN) ? 1 : 0);
 	int64_t ack = xe_conn_in_offset(c, p->seg.ack);
@@ -115,6 +144,7 @@ static bool note_ack_sent(struct xe_ssw *s, struct xe_conn *c, const struct xe_p
 	}
 	if (right > c->right_edge)
 		c->right_edge = right;
+	limit_window(s, c, p, (uint64_t)ack, right);
 	if ((uint64_t)ack > c->ack_sent) {
 		c->ack_sent = (uint64_t)ack;
 		XE_LOG_COMMIT(xe_conn_slot(s, c)->ack_sent, c->ack_sent);
@@ -139,6 +169,23 @@ static void translate(struct xe_conn *c, struct xe_packet *p)
 	xe_wire_set_tsval(p, p->seg.opt.tsval + c->ts_delta);
 }
 
+/* Nothing leaves that could not be sent again, or that differs from what was sent before. */
+static enum xe_verdict check_output(struct xe_ssw *s, struct xe_conn *c, const struct xe_packet *p,
+				    uint64_t start, xe_ns now)
+{
+	if (xe_ssw_output_check(s, c, p, start, now) == XE_DROP)
+		return XE_DROP;
+	if (!p->payload_len || start + p->payload_len <= c->sent_max)
+		return XE_PASS;
+	if (start > c->sent_max) /* what is between did not pass: TCP sends it again */
+		return XE_DROP;
+	if (xe_ssw_output_keep(s, c, p, start)) {
+		xe_ssw_starve(s, now);
+		return XE_DROP;
+	}
+	return XE_PASS;
+}
+
 static enum xe_verdict send_segment(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
 				    xe_ns now)
 {
@@ -150,6 +197,8 @@ static enum xe_verdict send_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 		return XE_DROP;
 	end = (uint64_t)offset + p->payload_len;
 	if ((p->seg.flags & XE_FIN) && !fin_allowed(s, c, end, now))
+		return XE_DROP;
+	if (!c->unprotected && check_output(s, c, p, (uint64_t)offset, now) == XE_DROP)
 		return XE_DROP;
 	if (!note_ack_sent(s, c, p))
 		return XE_DROP;
@@ -164,6 +213,11 @@ static enum xe_verdict send_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 	}
 	note_sent(s, c, p, (uint64_t)offset);
 	note_tsval(s, c, p);
+	if (c->recovered && (p->seg.flags & XE_FIN) && (c->fins & XE_LOG_OWN_FIN_ACKED)) {
+		xe_ssw_todo(s, c, XE_TODO_FIN_ACK); /* the peer has it and may be gone */
+		xe_ssw_check_closed(s, c, now);
+		return XE_DROP;
+	}
 	if (c->recovered)
 		translate(c, p);
 	xe_ssw_check_closed(s, c, now);
@@ -186,13 +240,16 @@ enum xe_verdict xe_ssw_egress(struct xe_ssw *s, uint8_t *packet, size_t len, xe_
 	if (c->attach == XE_DETACHED)
 		return XE_DROP;
 	if ((p.seg.flags & (XE_SYN | XE_ACK)) == (XE_SYN | XE_ACK))
-		return send_synack(s, c, &p);
-	if (c->attach == XE_FAKING) /* e.g. RST: no listener yet; the fake SYN is sent again */
+		return send_synack(s, c, &p, now);
+	if (c->attach == XE_FAKING) { /* e.g. RST: no listener yet; the fake SYN is sent again */
+		if ((p.seg.flags & (XE_ACK | XE_RST)) == XE_ACK)
+			xe_ssw_reset_old(s, c, p.seg.ack, now);
 		return XE_DROP;
+	}
 	if (c->state == XE_CONN_TOMBSTONE)
-		return c->recovered || c->refused ? XE_DROP : XE_PASS;
+		return send_buried(s, c, &p);
 	if (p.seg.flags & XE_RST)
-		return send_reset(s, c, &p);
+		return send_reset(s, c, &p, now);
 	if (c->state == XE_CONN_SYN_SEEN)
 		return XE_PASS;
 	return send_segment(s, c, &p, now);

@@ -57,16 +57,30 @@ static void range_add(struct xe_conn *c, uint64_t from, uint64_t to)
 	c->range[i] = (struct xe_range){from, to};
 }
 
+/* Logged before this TCP came: the peer will not send it again soon, so TCP gets it from us. */
+static void inject(struct xe_ssw *s, struct xe_conn *c, struct xe_range r)
+{
+	if (c->inject.from == c->inject.to)
+		c->inject = r;
+	else
+		c->inject.to = r.to;
+	xe_ssw_todo(s, c, XE_TODO_INJECT);
+}
+
 static void commit_logged(struct xe_ssw *s, struct xe_conn *c, uint64_t end)
 {
 	struct xe_log_slot *slot = xe_conn_slot(s, c);
 
 	while (c->ranges && c->range[0].from <= end) {
+		if (c->lacking && c->attach == XE_LIVE && c->range[0].to > end)
+			inject(s, c, c->range[0]);
 		end = end > c->range[0].to ? end : c->range[0].to;
 		c->ranges--;
 		for (uint32_t k = 0; k < c->ranges; k++)
 			c->range[k] = c->range[k + 1];
 	}
+	if (c->ranges == 0)
+		c->lacking = false;
 	c->rcv_logged = end;
 	XE_LOG_COMMIT(slot->rcv_logged, end);
 }
@@ -135,7 +149,7 @@ static void log_new(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p, ui
 }
 
 static enum xe_verdict take_payload(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
-				    int64_t offset)
+				    int64_t offset, xe_ns now)
 {
 	uint64_t start, end, at;
 
@@ -151,10 +165,8 @@ static enum xe_verdict take_payload(struct xe_ssw *s, struct xe_conn *c, struct 
 	if (at >= end)
 		return XE_PASS;
 	if (xe_stream_reserve(&s->pool, &c->stream, end, xe_conn_slot(s, c))) {
-		if (c->attach != XE_LIVE) /* none to go on with: the peer sends it again */
-			return XE_DROP;
-		xe_ssw_unprotect(s, c, ENOSPC);
-		return XE_PASS;
+		xe_ssw_starve(s, now); /* the peer sends it again */
+		return XE_DROP;
 	}
 	if (at > c->rcv_logged) {
 		if (!range_fits(c, at, end)) {
@@ -193,6 +205,7 @@ static void note_ack(struct xe_ssw *s, struct xe_conn *c, const struct xe_segmen
 	if (data > c->peer_acked) {
 		c->peer_acked = data;
 		XE_LOG_COMMIT(slot->peer_acked, data);
+		xe_ssw_output_acked(s, c);
 	}
 	if (data == c->peer_acked) {
 		c->peer_window = seg->window;
@@ -361,7 +374,7 @@ static enum xe_verdict take_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 		if (c->fins & XE_LOG_PEER_FIN) {
 			if (fresh)
 				return XE_DROP;
-		} else if (take_payload(s, c, p, offset) == XE_DROP) {
+		} else if (take_payload(s, c, p, offset, now) == XE_DROP) {
 			return XE_DROP;
 		}
 	} else if (c->unprotected && end > (int64_t)c->rcv_logged &&

@@ -15,6 +15,7 @@ enum {
 };
 
 #define XE_SSW_TOMBSTONE (60 * XE_SECOND) /* 2 MSL */
+#define XE_SSW_STARVE (200 * XE_MS)       /* without a free block */
 
 enum xe_conn_state {
 	XE_CONN_FREE,
@@ -38,6 +39,10 @@ enum {
 	XE_TODO_ANSWER = 8,  /* a tombstone's ACK */
 	XE_TODO_RESET = 16,  /* RST to the peer */
 	XE_TODO_KILL = 32,   /* RST to TCP */
+	XE_TODO_INJECT = 64, /* payload that was logged out of order, to TCP */
+	XE_TODO_UPDATE = 128, /* a larger window, to the peer */
+	XE_TODO_FIN_ACK =
+		256, /* the peer's ack of our FIN, which it sent before the fault, to TCP */
 };
 
 struct xe_range {
@@ -45,9 +50,12 @@ struct xe_range {
 };
 
 struct xe_conn {
-	uint8_t state, attach, todo, options;
-	uint8_t peer_wscale, own_wscale, tcp_wscale, fins;
+	uint8_t state, attach, options, fins;
+	uint8_t peer_wscale, own_wscale, tcp_wscale;
+	uint16_t todo;
 	bool unprotected, recovered, queued, has_syn, early_fin, refused;
+	bool squeezed;           /* was told less than its TCP's window */
+	bool lacking;            /* TCP has not got all ranges: they were logged before it came */
 	uint32_t hash_next, incarnation;
 	uint32_t local_addr, peer_addr;
 	uint16_t local_port, peer_port;
@@ -55,13 +63,20 @@ struct xe_conn {
 	/* Client-visible sequence space. */
 	uint32_t peer_isn, own_isn;
 	uint16_t mss, syn_window, peer_window;
-	uint64_t rcv_logged, ack_sent, right_edge;
+	uint64_t rcv_logged, ack_sent, right_edge, told_edge;
 	uint64_t sent_max, peer_acked, peer_fin_at, own_fin_at;
 	uint64_t early_fin_at;   /* a FIN that came before all data did */
 	uint32_t ts_recent, own_tsval;
 	struct xe_stream stream;
 	struct xe_range range[XE_SSW_RANGES];
 	uint32_t ranges;
+	struct xe_range inject;  /* logged, but TCP lacks it */
+
+	/* Output check: CRC of [0, crc_at), copy of what follows. */
+	struct xe_stream out;
+	uint64_t crc_at;
+	uint64_t check_line, verified; /* below check_line, output must be as it was; seen so far */
+	uint32_t out_crc;
 
 	/* A SYN that TCP has not answered yet. */
 	uint32_t syn_seq;
@@ -69,28 +84,30 @@ struct xe_conn {
 	uint16_t syn_win;
 
 	/* The new TCP after a recovery: visible = its number + delta. */
-	uint32_t reset_seq;      /* of a refused connection's next RST to the peer */
+	uint32_t reset_seq, kill_seq; /* of the next RST to the peer, and to TCP */
 	uint32_t delta, ts_delta, tcp_isn, tcp_ts0;
-	uint64_t tcp_base;       /* U: offset of its first byte */
-	uint64_t tcp_sent;       /* highest offset sent by it, FIN counted */
+	uint64_t tcp_base; /* U: offset of its first byte */
+	uint64_t tcp_sent; /* highest offset sent by it, FIN counted */
 	uint64_t tcp_ack, tcp_right;
-	uint64_t fake_line;      /* L while faking */
+	uint64_t fake_line; /* L while faking */
+	uint64_t replay_line; /* L that the service replays up to */
 	xe_ns retry_at, tombstone_until;
 };
 
 struct xe_ssw {
 	struct xe_log log;
 	struct xe_block_pool pool;
-	struct xe_conn *conn;    /* conn[i] is slot i */
+	struct xe_conn *conn; /* conn[i] is slot i */
 	uint32_t *bucket;
 	uint32_t cursor;
 	uint32_t generation;
-	xe_ns next_fake_at;      /* no fake SYN is due before */
-	bool recovering;         /* detached and no TCP yet, or not all re-established */
+	xe_ns next_fake_at; /* no fake SYN is due before */
+	xe_ns starved_until; /* then something is done about it; XE_NEVER: there is room */
+	bool recovering; /* detached and no TCP yet, or not all re-established */
 	bool replaying;
-	bool first_byte;         /* wanted: the first payload after a recovery */
+	bool first_byte; /* wanted: the first payload after a recovery */
 	uint32_t to_reestablish, faking;
-	uint32_t *queue;         /* ring of connections with something to do */
+	uint32_t *queue; /* ring of connections with something to do */
 	uint32_t queue_head, queue_count;
 	uint32_t replay_cursor;
 	uint8_t protected_port[65536 / 8];
@@ -133,14 +150,39 @@ void xe_ssw_bury(struct xe_ssw *s, struct xe_conn *c, xe_ns now);
 /* The slot is (re)initialised when TCP answers a SYN. */
 void xe_ssw_open(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *synack);
 void xe_ssw_unprotect(struct xe_ssw *s, struct xe_conn *c, int error);
-void xe_ssw_todo(struct xe_ssw *s, struct xe_conn *c, uint8_t what);
+void xe_ssw_todo(struct xe_ssw *s, struct xe_conn *c, uint16_t what);
 void xe_ssw_notify(struct xe_ssw *s, uint32_t kind, uint32_t slot, uint64_t value);
 /* Our SYN/ACK to a fake SYN came; whether it goes on to the peer (half-done handshake). */
-enum xe_verdict xe_ssw_reestablished(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p);
+enum xe_verdict xe_ssw_reestablished(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
+				     xe_ns now);
+/* A SYN/ACK of the new TCP becomes the one that the peer may have seen. */
+void xe_ssw_restore_synack(const struct xe_conn *c, struct xe_packet *p);
+/* TCP answers the fake SYN with a challenge ACK: it has an old socket of this 4-tuple, at `seq`. */
+void xe_ssw_reset_old(struct xe_ssw *s, struct xe_conn *c, uint32_t seq, xe_ns now);
 /* What the service asked for, in this generation of this connection: read once from memory that
  * the guest can write. */
 bool xe_ssw_close_asked(const struct xe_ssw *s, const struct xe_conn *c, uint32_t flag,
 			uint64_t *at);
+/* The replayed output is not what the client has, from `at` on: ends loudly. */
+void xe_ssw_diverged(struct xe_ssw *s, struct xe_conn *c, uint64_t at, xe_ns now);
+
+/* ssw_output.c: the peer acked more; TCP is gone; may this packet's payload leave; it is copied
+ * (-1: no room). */
+void xe_ssw_output_acked(struct xe_ssw *s, struct xe_conn *c);
+void xe_ssw_output_freeze(struct xe_ssw *s, struct xe_conn *c);
+enum xe_verdict xe_ssw_output_check(struct xe_ssw *s, struct xe_conn *c, const struct xe_packet *p,
+				    uint64_t start, xe_ns now);
+int xe_ssw_output_keep(struct xe_ssw *s, struct xe_conn *c, const struct xe_packet *p,
+		       uint64_t start);
+
+/* ssw_room.c: how far the peer may send, TCP's own right edge being `right`; something found no
+ * room; time to do something about it. */
+uint64_t xe_ssw_right_edge(const struct xe_ssw *s, const struct xe_conn *c, uint64_t right);
+void xe_ssw_starve(struct xe_ssw *s, xe_ns now);
+void xe_ssw_relieve(struct xe_ssw *s, xe_ns now);
+/* The service may still read this connection's payload from the log. */
+bool xe_ssw_replays(const struct xe_ssw *s, const struct xe_conn *c);
+
 /* Both directions ended and acked, and no replay reads the payload any more: a tombstone. */
 void xe_ssw_check_closed(struct xe_ssw *s, struct xe_conn *c, xe_ns now);
 

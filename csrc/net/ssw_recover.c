@@ -5,7 +5,7 @@
  * them. Handshakes are paced: at most XE_SSW_PACE under way, repeated until answered, so
  * a small accept queue is filled no faster than the service empties it.
  */
-#include <string.h>
+#include <errno.h>
 
 #include "base/assert.h"
 #include "net/ssw_internal.h"
@@ -47,6 +47,7 @@ void xe_ssw_detach(struct xe_ssw *s, xe_ns now)
 	s->replaying = false;
 	s->faking = 0;
 	s->to_reestablish = 0;
+	s->starved_until = XE_NEVER;
 	s->generation++;
 	XE_LOG_COMMIT(xe_log_head(&s->log)->generation, s->generation);
 	restore_index(s);
@@ -62,11 +63,13 @@ void xe_ssw_detach(struct xe_ssw *s, xe_ns now)
 		c->attach = XE_DETACHED;
 		c->has_syn = false;
 		c->todo &= XE_TODO_ANSWER | XE_TODO_RESET;
-		c->ranges = 0;
-		c->early_fin = false;
+		c->early_fin = c->squeezed = false;
+		c->inject = (struct xe_range){0, 0};
+		if (c->state != XE_CONN_TOMBSTONE)
+			xe_ssw_output_freeze(s, c);
 		if (c->state != XE_CONN_TOMBSTONE && c->unprotected) {
 			xe_ssw_refuse(s, c, now);
-			xe_ssw_notify(s, XE_SSW_RESET, i, 0);
+			xe_ssw_notify(s, XE_SSW_RESET, i, ENOSPC);
 		} else if (c->state != XE_CONN_TOMBSTONE) {
 			restore_slot(s, c);
 			s->to_reestablish++;
@@ -133,13 +136,55 @@ static size_t fake_syn(struct xe_ssw *s, struct xe_conn *c, uint8_t *buf, size_t
 	return xe_wire_build(buf, cap, &seg, NULL, 0);
 }
 
-enum xe_verdict xe_ssw_reestablished(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p)
+void xe_ssw_restore_synack(const struct xe_conn *c, struct xe_packet *p)
+{
+	xe_wire_set_seq(p, c->own_isn);
+	xe_wire_set_tsval(p, p->seg.opt.tsval + c->ts_delta);
+	xe_wire_set_wscale(p, c->own_wscale);
+}
+
+void xe_ssw_reset_old(struct xe_ssw *s, struct xe_conn *c, uint32_t seq, xe_ns now)
+{
+	s->count.old_resets++;
+	c->kill_seq = seq;
+	xe_ssw_todo(s, c, XE_TODO_KILL);
+	c->retry_at = now;
+	s->next_fake_at = 0;
+}
+
+/* Both ends keep what was agreed; a TCP that does not offer it cannot take the connection over. */
+static bool lacks_option(const struct xe_conn *c, const struct xe_packet *synack)
+{
+	return ((c->options & XE_LOG_OPT_TS) && !synack->seg.opt.has_ts) ||
+	       ((c->options & XE_LOG_OPT_WSCALE) && !synack->seg.opt.has_wscale);
+}
+
+/* The lines between what is replayed and what is new, for the kernel that replays. */
+static void write_lines(struct xe_ssw *s, struct xe_conn *c)
 {
 	struct xe_log_slot *slot = xe_conn_slot(s, c);
 
+	xe_assert(c->crc_at == c->tcp_base);
+	c->check_line = c->sent_max;
+	c->verified = c->tcp_base;
+	c->replay_line = c->fake_line;
+	slot->drop_line = c->tcp_base;
+	slot->drop_crc = c->out_crc;
+	slot->replay_generation = s->generation;
+	XE_LOG_COMMIT(slot->replay_line, c->fake_line);
+}
+
+enum xe_verdict xe_ssw_reestablished(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
+				     xe_ns now)
+{
 	if (p->seg.ack != c->peer_isn + 1 + (uint32_t)c->fake_line)
 		return XE_DROP;
 	xe_assert(s->faking > 0 && s->to_reestablish > 0);
+	if (lacks_option(c, p)) {
+		xe_ssw_notify(s, XE_SSW_RESET, xe_conn_index(s, c), EPROTONOSUPPORT);
+		xe_ssw_refuse(s, c, now);
+		return XE_DROP;
+	}
 	c->tcp_isn = p->seg.seq;
 	c->tcp_base = c->peer_acked;
 	c->tcp_sent = c->tcp_base;
@@ -152,15 +197,12 @@ enum xe_verdict xe_ssw_reestablished(struct xe_ssw *s, struct xe_conn *c, struct
 	if (c->tcp_right > c->right_edge)
 		c->right_edge = c->tcp_right;
 	c->recovered = true;
+	c->lacking = c->ranges > 0;
 	s->count.reestablished++;
+	write_lines(s, c);
 	xe_ssw_settle(s, c);
-
-	slot->drop_line = c->tcp_base;
-	slot->replay_generation = s->generation;
-	XE_LOG_COMMIT(slot->replay_line, c->fake_line);
 	if (c->state == XE_CONN_SYN_RCVD) {
-		xe_wire_set_seq(p, c->own_isn);
-		xe_wire_set_tsval(p, p->seg.opt.tsval + c->ts_delta);
+		xe_ssw_restore_synack(c, p);
 		return XE_PASS;
 	}
 	xe_ssw_todo(s, c,
@@ -170,72 +212,143 @@ enum xe_verdict xe_ssw_reestablished(struct xe_ssw *s, struct xe_conn *c, struct
 
 /* ---- packets of the wrapper's own ---- */
 
-static size_t to_guest(struct xe_conn *c, uint8_t flags, uint8_t *buf, size_t cap)
+/* The peer's acks as TCP may hear them now. */
+static uint32_t ack_to_guest(const struct xe_conn *c)
+{
+	uint64_t ack = c->peer_acked < c->tcp_sent ? c->peer_acked : c->tcp_sent;
+
+	ack = ack > c->tcp_base ? ack : c->tcp_base;
+	return c->tcp_isn + 1 + (uint32_t)(ack - c->tcp_base);
+}
+
+static struct xe_segment guest_segment(const struct xe_conn *c, uint8_t flags, uint64_t offset)
 {
 	struct xe_segment seg = segment(c, XE_TO_GUEST);
 
 	seg.flags = flags;
-	seg.seq = c->peer_isn + 1 + (uint32_t)c->fake_line;
+	seg.seq = c->peer_isn + 1 + (uint32_t)offset;
 	seg.ack = c->tcp_isn + 1;
 	seg.window = c->peer_window;
 	seg.opt.tsval = c->ts_recent;
 	seg.opt.tsecr = c->tcp_ts0;
+	return seg;
+}
+
+static size_t to_guest(const struct xe_conn *c, uint8_t flags, uint64_t offset, uint8_t *buf,
+		       size_t cap)
+{
+	struct xe_segment seg = guest_segment(c, flags, offset);
+
 	return xe_wire_build(buf, cap, &seg, NULL, 0);
 }
 
-static size_t to_peer(struct xe_conn *c, uint8_t flags, uint64_t ack, uint8_t *buf, size_t cap)
+static size_t kill_guest(const struct xe_conn *c, uint8_t *buf, size_t cap)
+{
+	struct xe_segment seg = guest_segment(c, XE_RST, 0);
+
+	seg.seq = c->kill_seq;
+	return xe_wire_build(buf, cap, &seg, NULL, 0);
+}
+
+static size_t inject(struct xe_ssw *s, struct xe_conn *c, uint8_t *buf, size_t cap)
+{
+	struct xe_segment seg = guest_segment(c, XE_ACK, c->inject.from);
+	size_t head, n = (size_t)(c->inject.to - c->inject.from);
+
+	seg.ack = ack_to_guest(c);
+	head = xe_wire_header_len(&seg);
+	n = n < XE_MTU - head ? n : XE_MTU - head;
+	xe_assert(head + n <= cap);
+	xe_stream_read(&s->pool, &c->stream, c->inject.from, buf + head, n);
+	c->inject.from += n;
+	s->count.injected_bytes += n;
+	if (c->inject.from < c->inject.to)
+		xe_ssw_todo(s, c, XE_TODO_INJECT);
+	return xe_wire_build(buf, cap, &seg, NULL, n);
+}
+
+static size_t ack_fin(const struct xe_conn *c, uint64_t peer_end, uint8_t *buf, size_t cap)
+{
+	struct xe_segment seg = guest_segment(c, XE_ACK, peer_end);
+
+	seg.ack = c->tcp_isn + 1 + (uint32_t)(c->own_fin_at + 1 - c->tcp_base);
+	return xe_wire_build(buf, cap, &seg, NULL, 0);
+}
+
+/* `right`: how far TCP takes payload. */
+static size_t to_peer(struct xe_ssw *s, struct xe_conn *c, uint8_t flags, uint64_t ack,
+		      uint64_t right, uint8_t *buf, size_t cap)
 {
 	struct xe_segment seg = segment(c, XE_TO_NETWORK);
 	uint64_t seq = c->sent_max + ((c->fins & XE_LOG_OWN_FIN_ACKED) ? 1 : 0);
-	uint64_t window = c->tcp_right > ack ? c->tcp_right - ack : 0;
+	uint64_t edge = xe_ssw_right_edge(s, c, right);
+	uint64_t window = edge > ack ? (edge - ack) >> c->own_wscale : 0;
 
 	seg.flags = flags;
 	seg.seq = flags & XE_RST ? c->reset_seq : c->own_isn + 1 + (uint32_t)seq;
 	seg.ack = c->peer_isn + 1 + (uint32_t)ack;
-	window >>= c->own_wscale;
 	seg.window = window > 65535 ? 65535 : (uint16_t)window;
 	seg.opt.tsval = c->own_tsval;
 	seg.opt.tsecr = c->ts_recent;
+	if (edge > c->told_edge)
+		c->told_edge = edge;
+	c->squeezed = edge < right;
 	return xe_wire_build(buf, cap, &seg, NULL, 0);
+}
+
+static void wake(struct xe_ssw *s, struct xe_conn *c)
+{
+	if (c->fake_line > c->ack_sent) {
+		c->ack_sent = c->fake_line;
+		XE_LOG_COMMIT(xe_conn_slot(s, c)->ack_sent, c->ack_sent);
+	}
+}
+
+/* Builds the packet of one bit of c->todo; 0 if there is none to make any more. */
+static size_t make(struct xe_ssw *s, struct xe_conn *c, uint16_t what, uint8_t *buf, size_t cap)
+{
+	uint64_t peer_end = c->rcv_logged + ((c->fins & XE_LOG_PEER_FIN) ? 1 : 0);
+
+	switch (what) {
+	case XE_TODO_ACK:
+		return to_guest(c, XE_ACK, c->fake_line, buf, cap);
+	case XE_TODO_FIN:
+		return to_guest(c, XE_ACK | XE_FIN, c->fake_line, buf, cap);
+	case XE_TODO_KILL:
+		return kill_guest(c, buf, cap);
+	case XE_TODO_INJECT:
+		return c->inject.from < c->inject.to ? inject(s, c, buf, cap) : 0;
+	case XE_TODO_FIN_ACK:
+		return ack_fin(c, peer_end, buf, cap);
+	case XE_TODO_WAKE:
+		wake(s, c);
+		return to_peer(s, c, XE_ACK, c->fake_line, c->tcp_right, buf, cap);
+	case XE_TODO_UPDATE:
+		return to_peer(s, c, XE_ACK, c->ack_sent, c->right_edge, buf, cap);
+	case XE_TODO_RESET:
+		return to_peer(s, c, XE_ACK | XE_RST, peer_end, peer_end, buf, cap);
+	default:
+		s->count.tombstone_answers++;
+		return to_peer(s, c, XE_ACK, peer_end, c->tcp_right, buf, cap);
+	}
 }
 
 static size_t do_todo(struct xe_ssw *s, struct xe_conn *c, uint8_t *buf, size_t cap,
 		      enum xe_direction *to)
 {
-	uint64_t peer_end = c->rcv_logged + ((c->fins & XE_LOG_PEER_FIN) ? 1 : 0);
+	static const uint16_t order[] = {
+		XE_TODO_ACK,   XE_TODO_WAKE, XE_TODO_FIN,    XE_TODO_INJECT, XE_TODO_FIN_ACK,
+		XE_TODO_RESET, XE_TODO_KILL, XE_TODO_UPDATE, XE_TODO_ANSWER,
+	};
+	const uint16_t inside = XE_TODO_ACK | XE_TODO_FIN | XE_TODO_KILL | XE_TODO_INJECT |
+				XE_TODO_FIN_ACK;
+	unsigned i = 0;
 
-	*to = XE_TO_NETWORK;
-	if (c->todo & XE_TODO_ACK) {
-		c->todo &= (uint8_t)~XE_TODO_ACK;
-		*to = XE_TO_GUEST;
-		return to_guest(c, XE_ACK, buf, cap);
-	}
-	if (c->todo & XE_TODO_WAKE) {
-		c->todo &= (uint8_t)~XE_TODO_WAKE;
-		if (c->fake_line > c->ack_sent) {
-			c->ack_sent = c->fake_line;
-			XE_LOG_COMMIT(xe_conn_slot(s, c)->ack_sent, c->ack_sent);
-		}
-		return to_peer(c, XE_ACK, c->fake_line, buf, cap);
-	}
-	if (c->todo & XE_TODO_FIN) {
-		c->todo &= (uint8_t)~XE_TODO_FIN;
-		*to = XE_TO_GUEST;
-		return to_guest(c, XE_ACK | XE_FIN, buf, cap);
-	}
-	if (c->todo & XE_TODO_RESET) {
-		c->todo &= (uint8_t)~XE_TODO_RESET;
-		return to_peer(c, XE_ACK | XE_RST, peer_end, buf, cap);
-	}
-	if (c->todo & XE_TODO_KILL) {
-		c->todo &= (uint8_t)~XE_TODO_KILL;
-		c->fake_line = peer_end;
-		*to = XE_TO_GUEST;
-		return to_guest(c, XE_RST, buf, cap);
-	}
-	c->todo &= (uint8_t)~XE_TODO_ANSWER;
-	s->count.tombstone_answers++;
-	return to_peer(c, XE_ACK, peer_end, buf, cap);
+	while (!(c->todo & order[i]))
+		i++;
+	c->todo &= (uint16_t)~order[i];
+	*to = order[i] & inside ? XE_TO_GUEST : XE_TO_NETWORK;
+	return make(s, c, order[i], buf, cap);
 }
 
 static struct xe_conn *next_to_fake(struct xe_ssw *s, xe_ns now)
@@ -265,10 +378,15 @@ size_t xe_ssw_dispatch(struct xe_ssw *s, uint8_t *buf, size_t cap, enum xe_direc
 {
 	struct xe_conn *c;
 
+	xe_ssw_relieve(s, now);
 	while (s->queue_count > 0) {
 		c = &s->conn[s->queue[s->queue_head]];
-		if (c->todo)
-			return do_todo(s, c, buf, cap, to);
+		while (c->todo) {
+			size_t len = do_todo(s, c, buf, cap, to);
+
+			if (len > 0)
+				return len;
+		}
 		c->queued = false;
 		s->queue_head = (s->queue_head + 1) & (s->log.slots - 1);
 		s->queue_count--;
@@ -282,7 +400,9 @@ size_t xe_ssw_dispatch(struct xe_ssw *s, uint8_t *buf, size_t cap, enum xe_direc
 
 xe_ns xe_ssw_poll_at(const struct xe_ssw *s)
 {
+	xe_ns fake_at = s->replaying && s->to_reestablish > 0 ? s->next_fake_at : XE_NEVER;
+
 	if (s->queue_count > 0)
 		return 0;
-	return s->replaying && s->to_reestablish > 0 ? s->next_fake_at : XE_NEVER;
+	return fake_at < s->starved_until ? fake_at : s->starved_until;
 }

@@ -51,15 +51,17 @@ static void link_block(struct xe_block_pool *pool, struct xe_stream *s, uint32_t
 	if (s->last == XE_LOG_NONE) {
 		s->first = block;
 		s->at = block;
-		s->at_base = 0;
+		s->at_base = s->start;
 		s->cursor = xe_log_block(pool->log, block);
-		slot->first_block = block;
+		if (slot)
+			slot->first_block = block;
 	} else {
 		pool->next[s->last] = block;
 		*xe_log_block_link(pool->log, s->last) = block;
 	}
 	s->last = block;
 	s->end += XE_LOG_BLOCK;
+	s->blocks++;
 }
 
 int xe_stream_extend(struct xe_block_pool *pool, struct xe_stream *s, uint64_t end,
@@ -75,7 +77,7 @@ int xe_stream_extend(struct xe_block_pool *pool, struct xe_stream *s, uint64_t e
 
 static uint8_t *seek(struct xe_block_pool *pool, struct xe_stream *s, uint64_t at)
 {
-	xe_assert(at < s->end);
+	xe_assert(at >= s->start && at < s->end);
 	while (at >= s->at_base + XE_LOG_BLOCK) {
 		s->at = pool->next[s->at];
 		s->at_base += XE_LOG_BLOCK;
@@ -121,17 +123,50 @@ void xe_stream_write(struct xe_block_pool *pool, struct xe_stream *s, uint64_t a
 		write_blocks(pool, s, at, bytes, n);
 }
 
+const uint8_t *xe_stream_peek(struct xe_block_pool *pool, struct xe_stream *s, uint64_t at,
+			      size_t *n)
+{
+	const uint8_t *from = seek(pool, s, at);
+
+	*n = run_length(s, at, *n);
+	return from;
+}
+
 void xe_stream_read(struct xe_block_pool *pool, struct xe_stream *s, uint64_t at, uint8_t *bytes,
 		    size_t n)
 {
 	while (n > 0) {
-		const uint8_t *from = seek(pool, s, at);
-		size_t run = run_length(s, at, n);
+		size_t run = n;
+		const uint8_t *from = xe_stream_peek(pool, s, at, &run);
 
 		memcpy(bytes, from, run);
 		at += run;
 		bytes += run;
 		n -= run;
+	}
+}
+
+void xe_stream_trim(struct xe_block_pool *pool, struct xe_stream *s, uint64_t upto, uint64_t used)
+{
+	xe_assert(upto >= s->start && upto <= used && used <= s->end);
+	if (upto == used) {
+		xe_stream_free(pool, s);
+		s->start = s->end = upto;
+		return;
+	}
+	while (upto >= s->start + XE_LOG_BLOCK) {
+		uint32_t next = pool->next[s->first];
+
+		if (s->at == s->first) {
+			s->at = next;
+			s->at_base += XE_LOG_BLOCK;
+			s->cursor = xe_log_block(pool->log, next);
+		}
+		pool->free[pool->free_count++] = s->first;
+		pool->prev[next] = XE_LOG_NONE;
+		s->first = next;
+		s->start += XE_LOG_BLOCK;
+		s->blocks--;
 	}
 }
 

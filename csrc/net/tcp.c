@@ -323,6 +323,18 @@ int xe_tcp_abort(struct xe_tcp *t, int sock, xe_ns now)
 	return 0;
 }
 
+int xe_tcp_reset(struct xe_tcp *t, int sock, xe_ns now)
+{
+	struct xe_sock *s = get(t, sock);
+
+	if (!s)
+		return -EBADF;
+	if (!s->was_connected || s->state == XE_TCP_CLOSED)
+		return -ENOTCONN;
+	drop(t, s, now);
+	return 0;
+}
+
 unsigned xe_tcp_poll(const struct xe_tcp *t, int sock)
 {
 	const struct xe_sock *s = get_any(t, sock);

@@ -85,6 +85,7 @@ int xe_tcp_shutdown(struct xe_tcp *t, int sock,
  * RST (RFC 9293 3.6.1, as Linux). A closed listener resets what is in its queue. */
 int xe_tcp_close(struct xe_tcp *t, int sock, xe_ns now);
 int xe_tcp_abort(struct xe_tcp *t, int sock, xe_ns now); /* RST */
+int xe_tcp_reset(struct xe_tcp *t, int sock, xe_ns now); /* RST; the handle stays, in error */
 unsigned xe_tcp_poll(const struct xe_tcp *t, int sock); /* readiness bits now */
 int xe_tcp_info(const struct xe_tcp *t, int sock, struct xe_tcp_info *info);
 /* The socket (accepted or not) of a 4-tuple, or -ENOENT. */

@@ -400,6 +400,25 @@ void xe_wire_set_tsecr(struct xe_packet *p, uint32_t tsecr)
 	p->seg.opt.tsecr = tsecr;
 }
 
+void xe_wire_set_wscale(struct xe_packet *p, uint8_t wscale)
+{
+	const uint8_t *h = p->data + p->tcp;
+	size_t at = TCP_HEADER, end = (size_t)(p->payload - p->tcp);
+
+	while (at < end && p->seg.opt.has_wscale) {
+		int len = option_len(h + at, end - at);
+
+		xe_assert(len >= 0); /* it parsed */
+		if (len == 0)
+			return;
+		if (h[at] == OPT_WSCALE && len == OPT_WSCALE_LEN) {
+			edit(p, at + 2, &wscale, 1);
+			p->seg.opt.wscale = wscale;
+		}
+		at += (size_t)len;
+	}
+}
+
 void xe_wire_set_payload(struct xe_packet *p, size_t at, const void *bytes, size_t n)
 {
 	xe_assert(at <= p->payload_len && n <= p->payload_len - at);

@@ -67,6 +67,7 @@ void xe_wire_set_window(struct xe_packet *p, uint16_t window);
 void xe_wire_set_flags(struct xe_packet *p, uint8_t flags);
 void xe_wire_set_tsval(struct xe_packet *p, uint32_t tsval); /* no-op without timestamps */
 void xe_wire_set_tsecr(struct xe_packet *p, uint32_t tsecr);
+void xe_wire_set_wscale(struct xe_packet *p, uint8_t wscale); /* no-op without the option */
 /* Overwrites payload bytes [at, at + n) and the checksum. */
 void xe_wire_set_payload(struct xe_packet *p, size_t at, const void *bytes, size_t n);
 /* SYN packets: replaces every option kind that the wrappers cannot carry over

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/crc32c.h"
 #include "base/rng.h"
 #include "net/nsw.h"
 
@@ -83,6 +84,7 @@ static void fault(void)
 static void reestablish(uint32_t i, uint64_t line, uint64_t drop)
 {
 	slot(i)->drop_line = drop;
+	slot(i)->drop_crc = xe_crc32c(0, bytes, drop);
 	slot(i)->replay_generation = XE_LOG_LOAD(xe_log_head(&log_view)->generation);
 	atomic_store(&slot(i)->replay_line, line);
 }
@@ -114,7 +116,7 @@ static void test_unknown_connection(void)
 	attach();
 	accept_conn(&c, 3); /* not in it */
 	xe_assert(!c.logged && !xe_nsw_can_read(&c) && !xe_nsw_can_write(&c));
-	xe_assert(xe_nsw_feed(&nsw, &c, got, 10) == 0 && xe_nsw_drop(&nsw, &c, 10) == 0);
+	xe_assert(xe_nsw_feed(&nsw, &c, got, 10) == 0 && xe_nsw_drop(&nsw, &c, bytes, 10) == 0);
 	xe_nsw_record(&nsw, &c, 10);
 	xe_nsw_wrote(&nsw, &c, 10);
 	xe_nsw_close(&nsw, &c, true);
@@ -232,12 +234,80 @@ static void test_drop(void)
 	reestablish(0, 0, 1000);
 	accept_conn(&c, 0);
 	xe_assert(xe_nsw_can_write(&c));
-	xe_assert(xe_nsw_drop(&nsw, &c, 400) == 400);
+	xe_assert(xe_nsw_drop(&nsw, &c, bytes, 400) == 400);
 	xe_assert(slot(0)->out_written == 400);
-	xe_assert(xe_nsw_drop(&nsw, &c, 601) == 600); /* across the line */
-	xe_assert(!xe_nsw_can_write(&c) && xe_nsw_drop(&nsw, &c, 50) == 0);
+	xe_assert(xe_nsw_drop(&nsw, &c, bytes + 400, 601) == 600); /* across the line */
+	xe_assert(!xe_nsw_can_write(&c) && xe_nsw_drop(&nsw, &c, bytes, 50) == 0 && !c.diverged);
 	xe_nsw_wrote(&nsw, &c, 1);
 	xe_assert(slot(0)->out_written == 1001 && nsw.bytes_dropped == 1000);
+}
+
+static void test_other_output_diverges(void)
+{
+	struct xe_nsw_conn c;
+
+	for (size_t wrong = 0; wrong < 1000; wrong += 333) {
+		open_conn(0, 0);
+		attach();
+		fault();
+		reestablish(0, 0, 1000);
+		accept_conn(&c, 0);
+		memcpy(got, bytes, 1000);
+		got[wrong] ^= 1;
+		xe_assert(xe_nsw_drop(&nsw, &c, got, 999) == 999 && !c.diverged);
+		xe_assert(xe_nsw_drop(&nsw, &c, got + 999, 5) == 1 && c.diverged);
+		xe_assert(slot(0)->nsw_flags & XE_LOG_DIVERGED);
+		free_slot(0);
+	}
+}
+
+static size_t piece(struct xe_nsw_conn *c, const char *text, size_t n, char *out)
+{
+	size_t done = 0;
+
+	while (done < n) { /* as a TCP that takes seven bytes at most */
+		const uint8_t *from;
+		size_t k = xe_nsw_piece(&nsw, c, (const uint8_t *)text + done, n - done, &from);
+
+		xe_assert(k > 0 && k <= n - done);
+		k = k < 7 ? k : 7;
+		memcpy(out + done, from, k);
+		xe_nsw_wrote(&nsw, c, k);
+		done += k;
+	}
+	return done;
+}
+
+#define HEAD "HTTP/1.1 200 OK\r\nContent-Length: 43\r\nDate: "
+#define BODY "\r\n\r\nDate: Mon, 01 Jan 2001 00:00:00 GMT 0123456"
+#define FIRST HEAD "Sat, 01 Jan 2005 00:00:07 GMT" BODY HEAD "Sat, 01 Jan 2005 23:59:59 GMT" BODY
+#define AGAIN HEAD "Sun, 02 Jan 2005 00:00:00 GMT" BODY HEAD "Sun, 02 Jan 2005 00:00:01 GMT" BODY
+
+/* The dates of a replay are those of the first time; later ones are the service's own. */
+static void test_dates_replayed(void)
+{
+	static char out[sizeof(AGAIN) * 2];
+	struct xe_nsw_conn c;
+	size_t n = sizeof(FIRST) - 1;
+
+	open_conn(0, 100);
+	attach();
+	accept_conn(&c, 0);
+	xe_nsw_record(&nsw, &c, 60);
+	piece(&c, FIRST, n, out);
+	xe_assert(memcmp(out, FIRST, n) == 0 && slot(0)->records == 3);
+	for (int round = 0; round < 2; round++) {
+		fault();
+		reestablish(0, 100, 0);
+		accept_conn(&c, 0);
+		xe_assert(xe_nsw_feed(&nsw, &c, got, 1000) == 60);
+		piece(&c, AGAIN, n, out);
+		xe_assert(memcmp(out, FIRST, n) == 0);
+	}
+	xe_assert(xe_nsw_feed(&nsw, &c, got, 1000) == 40);
+	piece(&c, AGAIN, n, out);
+	xe_assert(memcmp(out, AGAIN, n) == 0 && nsw.dates_replayed == 4);
+	xe_assert(slot(0)->records == 3 + 1 + 2);
 }
 
 static void test_second_fault(void)
@@ -522,7 +592,7 @@ static void drive(struct xe_rng *rng, struct xe_nsw_conn *c, int ops)
 			xe_nsw_record(&nsw, c, (long)n);
 			break;
 		case 1:
-			xe_assert(xe_nsw_drop(&nsw, c, n) <= n);
+			xe_assert(xe_nsw_drop(&nsw, c, bytes, n) <= n);
 			break;
 		case 2:
 			xe_nsw_wrote(&nsw, c, n);
@@ -577,22 +647,12 @@ static void test_scribbles(void)
 }
 
 static void (*const tests[])(void) = {
-	test_not_a_log,
-	test_unknown_connection,
-	test_intent,
-	test_sizes_replayed,
-	test_small_buffer,
-	test_eof,
-	test_drop,
-	test_second_fault,
-	test_arena_exhausted,
-	test_stale_incarnation,
-	test_never_accepted,
-	test_record_after_free,
-	test_corrupt_first_block,
-	test_short_chain,
-	test_block_cycle,
-	test_record_cycle,
+	test_not_a_log,      test_unknown_connection,    test_intent,
+	test_sizes_replayed, test_small_buffer,          test_eof,
+	test_drop,           test_other_output_diverges, test_dates_replayed,
+	test_second_fault,   test_arena_exhausted,       test_stale_incarnation,
+	test_never_accepted, test_record_after_free,     test_corrupt_first_block,
+	test_short_chain,    test_block_cycle,           test_record_cycle,
 	test_scribbles,
 };
 

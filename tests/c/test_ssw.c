@@ -2,11 +2,13 @@
  * verdict, the edited packet and the log. The whole list runs once per pair of initial
  * sequence numbers, so that every rule also holds across the wrap of both directions.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/crc32c.h"
 #include "base/rng.h"
 #include "net/ssw_internal.h"
 
@@ -158,7 +160,7 @@ static enum xe_verdict out(uint8_t flags, int64_t seq, int64_t ack, size_t n)
 {
 	struct xe_segment g = base_segment(false, flags, guest_seq(seq), peer_seq(ack));
 
-	return give(false, &g, stream_bytes, n);
+	return give(false, &g, stream_bytes + (seq > 0 ? seq : 0), n);
 }
 
 static enum xe_verdict in_syn(uint32_t isn)
@@ -305,6 +307,7 @@ static void expect_same(const struct snapshot *was)
 	struct xe_conn now = *conn();
 
 	before.conn.stream = now.stream; /* its cursor may move */
+	before.conn.out = now.out;
 	memcpy(&now, conn(), sizeof(now));
 	xe_assert(memcmp(&before.slot, xe_conn_slot(w.s, conn()), sizeof(before.slot)) == 0);
 	xe_assert(memcmp(&before.conn, &now, sizeof(now)) == 0);
@@ -867,50 +870,153 @@ static void fill_log(void)
 	w.peer_port = port;
 }
 
-static void test_full_log_unprotects(void)
+static uint16_t largest_port(void)
+{
+	uint32_t most = 0;
+	uint16_t port = 0;
+
+	for (uint32_t i = 0; i < w.s->log.slots; i++) {
+		const struct xe_conn *c = &w.s->conn[i];
+
+		if (c->state == XE_CONN_ESTABLISHED && c->stream.blocks + c->out.blocks > most) {
+			most = c->stream.blocks + c->out.blocks;
+			port = c->peer_port;
+		}
+	}
+	return port;
+}
+
+/* The segment is lost, not the protection; what nobody gives back the largest holder loses. */
+static void test_full_log_takes_from_the_largest(void)
+{
+	enum xe_direction to;
+	uint16_t port;
+
+	handshake();
+	fill_log();
+	port = largest_port();
+	xe_assert(port != PEER_PORT);
+	xe_assert(in_data(0, 100) == XE_DROP && count()->starved == 1);
+	xe_assert(!event(XE_SSW_UNPROTECTED) && !conn()->unprotected);
+	xe_assert(xe_ssw_poll_at(w.s) == w.now + XE_SSW_STARVE);
+	w.now += XE_SSW_STARVE - 1;
+	expect_quiet();
+	xe_assert(in_data(0, 100) == XE_DROP && !event(XE_SSW_UNPROTECTED));
+	w.now++;
+	own_packet(&to);
+	xe_assert(event(XE_SSW_UNPROTECTED) && w.s->pool.free_count >= 4);
+	xe_assert(xe_ssw_find(w.s, SERVER, PORT, CLIENT, port)->unprotected);
+	xe_assert(in_data(0, 100) == XE_PASS && !conn()->unprotected);
+	expect_logged(0, stream_bytes, 100);
+}
+
+static void test_full_log_emptied_in_time(void)
+{
+	enum xe_direction to;
+	uint16_t port;
+
+	handshake();
+	fill_log();
+	xe_assert(in_data(0, 100) == XE_DROP);
+	port = w.peer_port;
+	w.peer_port = largest_port();
+	xe_assert(in(XE_RST, (int64_t)conn()->rcv_logged, 0, NULL, 0) == XE_PASS && !conn());
+	w.peer_port = port;
+	w.now += XE_SSW_STARVE;
+	while (own_packet(&to)) /* others hear of the room */
+		xe_assert(to == XE_TO_NETWORK && w.p.seg.flags == XE_ACK);
+	xe_assert(!event(XE_SSW_UNPROTECTED) && xe_ssw_poll_at(w.s) == XE_NEVER);
+	xe_assert(in_data(0, 100) == XE_PASS);
+}
+
+/* Output that cannot be copied does not leave: TCP sends it again. */
+static void test_full_log_holds_output(void)
 {
 	handshake();
 	fill_log();
-	xe_assert(in_data(0, 100) == XE_PASS); /* no room: it goes on, unprotected */
-	xe_assert(conn()->unprotected && XE_LOG_LOAD(slot()->state) == XE_LOG_UNPROTECTED);
-	xe_assert(event(XE_SSW_UNPROTECTED));
+	xe_assert(out(XE_ACK, 0, 0, 100) == XE_DROP && slot()->sent_max == 0);
+	xe_assert(out(XE_ACK, 100, 0, 100) == XE_DROP); /* nor what follows it */
+	xe_assert(count()->starved == 1);
+	xe_ssw_free(w.s, xe_ssw_find(w.s, SERVER, PORT, CLIENT, largest_port()));
+	xe_assert(out(XE_ACK, 0, 0, 100) == XE_PASS && slot()->sent_max == 100);
+}
+
+/* Peers are told of the room that there is, never of less than before, and of more when there is. */
+static void test_full_log_shrinks_windows(void)
+{
+	enum xe_direction to;
+	uint64_t told;
+
+	handshake();
+	xe_assert(in_data(0, 1000) == XE_PASS);
+	xe_assert(out(XE_ACK, 0, 1000, 0) == XE_PASS);
+	xe_assert(w.p.seg.window == w.own_win);
+	told = 1000 + ((uint64_t)w.own_win << OWN_WSCALE);
+	fill_log();
+	w.own_win = 60000;
+	xe_assert(out(XE_ACK, 0, 1000, 0) == XE_PASS);
+	xe_assert(1000 + ((uint64_t)w.p.seg.window << OWN_WSCALE) == told);
+	xe_assert(conn()->squeezed && conn()->told_edge == told);
+	xe_assert(in_data(1000, 1000) == XE_PASS); /* what it was told it may send */
+	conn()->told_edge = 2000;
+	xe_assert(out(XE_ACK, 0, 2000, 0) == XE_PASS);
+	told = 2000 + ((uint64_t)w.p.seg.window << OWN_WSCALE);
+	xe_assert(told <= XE_LOG_BLOCK && told > XE_LOG_BLOCK - (1 << OWN_WSCALE));
+	xe_ssw_free(w.s, xe_ssw_find(w.s, SERVER, PORT, CLIENT, largest_port()));
+	xe_ssw_starve(w.s, w.now);
+	w.now += XE_SSW_STARVE;
+	do
+		xe_assert(own_packet(&to) && to == XE_TO_NETWORK);
+	while (w.p.seg.dport != w.peer_port);
+	xe_assert(w.p.seg.ack == peer_seq(2000) && w.p.seg.seq == own_seq(0));
+	xe_assert(((uint64_t)w.p.seg.window << OWN_WSCALE) > 2 * XE_LOG_BLOCK);
+}
+
+/* An unprotected connection goes on; a fault ends it, at the number that the peer's ACK tells. */
+static void test_unprotected(void)
+{
+	handshake();
+	xe_ssw_unprotect(w.s, conn(), ENOSPC);
+	xe_assert(XE_LOG_LOAD(slot()->state) == XE_LOG_UNPROTECTED && event(XE_SSW_UNPROTECTED));
+	xe_assert(in_data(0, 100) == XE_PASS);
 	xe_assert(out(XE_ACK, 0, 100, 50) == XE_PASS);
 	xe_assert(in(XE_ACK, 100, 50, stream_bytes, 10) == XE_PASS);
-
-	/* a fault ends it, at the number that the peer's ACK tells */
 	fault();
 	xe_assert(event(XE_SSW_RESET));
-	for (;;) { /* others' fake SYNs are of no interest */
-		enum xe_direction to;
-
-		xe_assert(own_packet(&to) > 0);
-		if (to == XE_TO_NETWORK && w.p.seg.dport == PEER_PORT)
-			break;
-	}
-	xe_assert(w.p.seg.flags == (XE_RST | XE_ACK) && w.p.seg.seq == own_seq(50));
+	expect_own(XE_TO_NETWORK, XE_RST | XE_ACK);
+	xe_assert(w.p.seg.seq == own_seq(50));
 	xe_assert(in(XE_ACK, 110, 45, NULL, 0) == XE_DROP); /* a challenge ACK */
 	expect_own(XE_TO_NETWORK, XE_RST | XE_ACK);
 	xe_assert(w.p.seg.seq == own_seq(45) && w.p.seg.dport == PEER_PORT);
 }
 
-/* What a service may be replaying is not given to others. */
+/* What a service may be replaying is not taken from it; once replayed, it is. */
 static void test_full_log_while_replaying(void)
 {
+	enum xe_direction to;
+
 	handshake();
 	xe_assert(in_data(0, XE_LOG_BLOCK / 4) == XE_PASS);
 	fail_over(8);
-	w.guest_isn = w.own_isn;
-	w.guest_base = 0;
-	fill_log();
-	event(0);
-	for (int64_t at = XE_LOG_BLOCK / 4; !conn()->unprotected; at += 1000) {
+	xe_assert(xe_ssw_replays(w.s, conn()));
+	for (int64_t at = XE_LOG_BLOCK / 4; at + 1000 < BIG; at += 1000) {
 		conn()->right_edge = BIG;
 		xe_assert(in_data(at, 1000) == XE_PASS);
 	}
-	xe_assert(event(XE_SSW_UNPROTECTED) && w.s->pool.free_count == 0);
-	expect_logged(0, stream_bytes, XE_LOG_BLOCK / 4);
-	xe_assert(in(XE_RST, (int64_t)conn()->rcv_logged, 0, NULL, 0) == XE_PASS && !conn());
-	xe_assert(w.s->pool.free_count == 1);
+	while (w.s->pool.free_count > 0) /* the rest is nobody's */
+		w.s->pool.free_count--;
+	xe_ssw_starve(w.s, w.now);
+	for (int i = 0; i < 3; i++) {
+		w.now += XE_SSW_STARVE;
+		expect_quiet();
+		xe_assert(!conn()->unprotected && xe_ssw_poll_at(w.s) == w.now + XE_SSW_STARVE);
+	}
+	intend(0, 0);
+	atomic_store(&slot()->replayed, XE_LOG_BLOCK / 4);
+	xe_assert(!xe_ssw_replays(w.s, conn()));
+	w.now += XE_SSW_STARVE;
+	own_packet(&to);
+	xe_assert(conn()->unprotected && w.s->pool.free_count == 4);
 }
 
 /* No room while no TCP is there: dropped, the peer sends it again later. */
@@ -1134,9 +1240,212 @@ static void test_range_logged_while_detached(void)
 	expect_own(XE_TO_GUEST, XE_SYN);
 	xe_assert(answer_fake(4) == XE_DROP);
 	xe_assert(in_data(0, 100) == XE_PASS && slot()->rcv_logged == 200);
-	/* the new TCP never got [100, 200): it comes again, and is what was logged */
+	/* the new TCP never got [100, 200): it gets it from the log, and so it is if it comes again */
+	expect_own(XE_TO_GUEST, XE_ACK);
+	expect_own(XE_TO_NETWORK, XE_ACK);
+	expect_own(XE_TO_GUEST, XE_ACK);
+	xe_assert(w.p.seg.seq == peer_seq(100) && w.p.seg.ack == 5);
+	payload_is(stream_bytes + 100, 100);
+	expect_quiet();
 	xe_assert(in(XE_ACK, 100, 0, other, 100) == XE_PASS);
 	payload_is(stream_bytes + 100, 100);
+}
+
+/* Logged out of order before the fault, in several pieces; a long one takes several packets. */
+static void test_ranges_injected(void)
+{
+	int64_t at = 12000;
+
+	handshake();
+	w.own_win = 4000;
+	xe_assert(out(XE_ACK, 0, 0, 0) == XE_PASS);
+	xe_assert(in_data(1000, 3000) == XE_PASS && in_data(12000, 3000) == XE_PASS);
+	fail_over(40);
+	xe_assert(conn()->lacking);
+	xe_assert(in_data(0, 1000) == XE_PASS && slot()->rcv_logged == 4000);
+	for (int64_t n = 1000; n < 4000; n += w.p.payload_len) {
+		expect_own(XE_TO_GUEST, XE_ACK);
+		xe_assert(w.p.seg.seq == peer_seq(n) && w.p.payload_len <= 1448);
+		payload_is(stream_bytes + n, w.p.payload_len);
+	}
+	expect_quiet();
+	xe_assert(in_data(4000, 6000) == XE_PASS && conn()->lacking);
+	expect_quiet();
+	xe_assert(in_data(10000, 2000) == XE_PASS && slot()->rcv_logged == 15000);
+	while (own_packet(&(enum xe_direction){0})) {
+		payload_is(stream_bytes + at, w.p.payload_len);
+		at += w.p.payload_len;
+	}
+	xe_assert(at == 15000 && !conn()->lacking && count()->injected_bytes == 6000);
+	xe_assert(in_data(16000, 100) == XE_PASS && in_data(15000, 1000) == XE_PASS);
+	expect_quiet(); /* this TCP has them itself */
+}
+
+/* ---- output check ---- */
+
+static uint8_t other_bytes[BIG];
+
+/* As out(), but with byte `wrong` of the stream changed. */
+static enum xe_verdict out_wrong(int64_t seq, size_t n, int64_t wrong)
+{
+	struct xe_segment g = base_segment(false, XE_ACK, guest_seq(seq), peer_seq(0));
+
+	memcpy(other_bytes, stream_bytes, sizeof(other_bytes));
+	other_bytes[wrong] ^= 0x40;
+	return give(false, &g, other_bytes + seq, n);
+}
+
+static void test_crc_of_what_is_dropped(void)
+{
+	handshake();
+	for (int64_t at = 0; at < 60000; at += 1200)
+		xe_assert(out(XE_ACK, at, 0, 1200) == XE_PASS);
+	xe_assert(out(XE_ACK, 100, 0, 500) == XE_PASS); /* a retransmission changes nothing */
+	xe_assert(in(XE_ACK, 0, 777, NULL, 0) == XE_PASS);
+	xe_assert(in(XE_ACK, 0, 40001, NULL, 0) == XE_PASS);
+	xe_assert(conn()->out.blocks == 2);
+	fail_over(1234);
+	xe_assert(slot()->drop_line == 40001);
+	xe_assert(slot()->drop_crc == xe_crc32c(0, stream_bytes, 40001));
+	xe_assert(out(XE_ACK, 40001, 0, 19999) == XE_PASS);
+	xe_assert(in(XE_ACK, 0, 60000, NULL, 0) == XE_PASS && conn()->out.blocks == 0);
+	fail_over(99);
+	xe_assert(slot()->drop_crc == xe_crc32c(0, stream_bytes, 60000));
+}
+
+/* A byte that differs anywhere in [U, sent_max): nothing of that segment leaves, nor anything new. */
+static void test_output_in_flight_is_compared(void)
+{
+	static const int64_t wrong[] = {300, 301, 999, 1000, 1001, 1998, 1999};
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		w.peer_port++;
+		w.guest_isn = w.own_isn;
+		w.guest_base = 0;
+		handshake();
+		xe_assert(out(XE_ACK, 0, 0, 2000) == XE_PASS);
+		xe_assert(in(XE_ACK, 0, 300, NULL, 0) == XE_PASS);
+		fail_over(77);
+		event(0);
+		xe_assert(out(XE_ACK, 1300, 0, 100) ==
+			  XE_DROP); /* what comes before it is missing */
+		if (wrong[i] >= 1000)
+			xe_assert(out(XE_ACK, 300, 0, 700) == XE_PASS);
+		xe_assert(out_wrong(wrong[i] < 1000 ? 300 : 1000, 1500, wrong[i]) == XE_DROP);
+		xe_assert(count()->diverged == i + 1 && event(XE_SSW_DIVERGED));
+		expect_own(XE_TO_NETWORK, XE_RST | XE_ACK);
+		xe_assert(w.p.seg.seq == own_seq(2000));
+		expect_own(XE_TO_GUEST, XE_RST);
+		xe_assert(out(XE_ACK, 2000, 0, 100) == XE_DROP);
+		xe_ssw_free(w.s, conn());
+	}
+}
+
+static void test_new_output_is_free(void)
+{
+	handshake();
+	xe_assert(out(XE_ACK, 0, 0, 2000) == XE_PASS);
+	fail_over(77);
+	xe_assert(out_wrong(0, 2500, 2000) == XE_PASS); /* the first byte that nobody has seen */
+	xe_assert(conn()->verified == 2000 && slot()->sent_max == 2500);
+	fail_over(78);
+	xe_assert(out(XE_ACK, 0, 0, 2001) == XE_DROP && event(XE_SSW_DIVERGED));
+}
+
+/* Acks of what the old TCP sent do not spare the new one the comparison. */
+static void test_acked_before_compared(void)
+{
+	handshake();
+	xe_assert(out(XE_ACK, 0, 0, 2000) == XE_PASS);
+	fail_over(77);
+	xe_assert(in(XE_ACK, 0, 2000, NULL, 0) == XE_PASS); /* in flight during the switch */
+	xe_assert(conn()->crc_at == 0);
+	xe_assert(out(XE_ACK, 0, 0, 1000) == XE_PASS && conn()->crc_at == 1000);
+	fail_over(79); /* in mid-comparison */
+	xe_assert(slot()->drop_line == 2000);
+	xe_assert(slot()->drop_crc == xe_crc32c(0, stream_bytes, 2000));
+	xe_assert(out_wrong(2000, 10, 2000) == XE_PASS);
+}
+
+/* The new kernel found that the dropped output was another one: it resets, and so do we. */
+static void test_dropped_output_diverged(void)
+{
+	handshake();
+	xe_assert(out(XE_ACK, 0, 0, 100) == XE_PASS && in(XE_ACK, 0, 60, NULL, 0) == XE_PASS);
+	fail_over(5);
+	intend(XE_LOG_DIVERGED, 0);
+	xe_assert(out(XE_RST | XE_ACK, 60, 0, 0) == XE_DROP && event(XE_SSW_DIVERGED));
+	expect_own(XE_TO_NETWORK, XE_RST | XE_ACK);
+	xe_assert(w.p.seg.seq == own_seq(100));
+}
+
+/* ---- what the new TCP is ---- */
+
+static void test_lacking_options_refused(void)
+{
+	handshake();
+	for (int lacking = 0; lacking < 2; lacking++) {
+		w.peer_port++;
+		w.guest_isn = w.own_isn;
+		w.guest_base = 0;
+		handshake();
+		fault();
+		do
+			expect_own(XE_TO_GUEST, XE_SYN);
+		while (w.p.seg.sport != w.peer_port);
+		w.ts = lacking != 0;
+		w.ws = lacking == 0;
+		xe_assert(answer_fake(9) == XE_DROP && event(XE_SSW_RESET));
+		w.ts = w.ws = true;
+		expect_own(XE_TO_NETWORK, XE_RST | XE_ACK);
+		expect_own(XE_TO_GUEST, XE_RST);
+		xe_assert(w.p.seg.seq == peer_seq(0));
+	}
+}
+
+/* The domain still has a socket of this connection: it answers the SYN with a challenge ACK. */
+static void test_old_incarnation_reset(void)
+{
+	handshake();
+	xe_assert(in_data(0, 300) == XE_PASS);
+	fault();
+	expect_own(XE_TO_GUEST, XE_SYN);
+	xe_assert(out(XE_ACK, 0, 200, 0) == XE_DROP);
+	expect_own(XE_TO_GUEST, XE_RST);
+	xe_assert(w.p.seg.seq == peer_seq(200) && count()->old_resets == 1);
+	expect_own(XE_TO_GUEST, XE_SYN);
+	xe_assert(w.p.seg.seq == peer_seq(300) - 1);
+	xe_assert(answer_fake(5) == XE_DROP);
+	expect_own(XE_TO_GUEST, XE_ACK);
+}
+
+/* The client may have taken the first SYN/ACK: the shift in it holds, whatever the new TCP has. */
+static void test_half_done_handshake_other_shift(void)
+{
+	half_open();
+	fault();
+	expect_own(XE_TO_GUEST, XE_SYN);
+	w.guest_wscale = OWN_WSCALE + 3;
+	xe_assert(answer_fake(123456) == XE_PASS && w.p.seg.opt.wscale == OWN_WSCALE);
+	xe_assert(in(XE_ACK, 0, 0, NULL, 0) == XE_PASS);
+	w.own_win = 100;
+	xe_assert(out(XE_ACK, 0, 0, 20) == XE_PASS && w.p.seg.window == 800);
+}
+
+/* The client had acked our FIN and may be gone: who closes again is answered here. */
+static void test_fin_acked_before_the_fault(void)
+{
+	handshake();
+	intend(XE_LOG_CLOSED, 100);
+	xe_assert(out(XE_ACK | XE_FIN, 0, 0, 100) == XE_PASS);
+	xe_assert(in(XE_ACK, 0, 101, NULL, 0) == XE_PASS);
+	fail_over(50);
+	intend(XE_LOG_CLOSED, 100);
+	xe_assert(out(XE_ACK | XE_FIN, 100, 0, 0) == XE_DROP);
+	expect_own(XE_TO_GUEST, XE_ACK);
+	xe_assert(w.p.seg.ack == guest_seq(101) && w.p.seg.seq == peer_seq(0));
+	xe_assert(in(XE_ACK | XE_FIN, 0, 101, NULL, 0) == XE_PASS);
+	xe_assert(out(XE_ACK, 101, 1, 0) == XE_PASS && conn()->state == XE_CONN_TOMBSTONE);
 }
 
 static void test_synack_repeated(void)
@@ -1468,7 +1777,11 @@ static const struct test tests[] = {
 	TEST(test_fin_after_fault),
 	TEST(test_refused_by_tcp),
 	TEST(test_diverged),
-	TEST(test_full_log_unprotects),
+	TEST(test_full_log_takes_from_the_largest),
+	TEST(test_full_log_emptied_in_time),
+	TEST(test_full_log_holds_output),
+	TEST(test_full_log_shrinks_windows),
+	TEST(test_unprotected),
 	TEST(test_full_log_while_replaying),
 	TEST(test_full_log_while_detached),
 	TEST(test_fake_syn),
@@ -1482,6 +1795,16 @@ static const struct test tests[] = {
 	TEST(test_beyond_the_new_window),
 	TEST(test_logged_while_detached),
 	TEST(test_range_logged_while_detached),
+	TEST(test_ranges_injected),
+	TEST(test_crc_of_what_is_dropped),
+	TEST(test_output_in_flight_is_compared),
+	TEST(test_new_output_is_free),
+	TEST(test_acked_before_compared),
+	TEST(test_dropped_output_diverged),
+	TEST(test_lacking_options_refused),
+	TEST(test_old_incarnation_reset),
+	TEST(test_half_done_handshake_other_shift),
+	TEST(test_fin_acked_before_the_fault),
 	TEST(test_synack_repeated),
 	TEST(test_synack_of_another),
 	TEST(test_no_listener_yet),
