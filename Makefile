@@ -13,7 +13,8 @@ WERROR ?= -Werror
 PYTEST_ARGS ?= -n 2
 JOBS ?= $(shell nproc)
 XENEMU_SANITIZE ?= 0
-export XENEMU_SANITIZE
+XENEMU_STORE_POINTS ?= 0
+export XENEMU_SANITIZE XENEMU_STORE_POINTS
 
 PY := $(VENV)/bin/python
 CSRC := $(shell find csrc -name '*.c' | sort)
@@ -39,8 +40,8 @@ $(VENV)/stamp: pyproject.toml
 
 build/variant: FORCE
 	@mkdir -p build
-	@echo '$(abspath $(VENV)) $(XENEMU_SANITIZE)' | cmp -s - $@ || \
-		echo '$(abspath $(VENV)) $(XENEMU_SANITIZE)' >$@
+	@echo '$(abspath $(VENV)) $(XENEMU_SANITIZE) $(XENEMU_STORE_POINTS)' | cmp -s - $@ || \
+		echo '$(abspath $(VENV)) $(XENEMU_SANITIZE) $(XENEMU_STORE_POINTS)' >$@
 
 build/stamp-ext: $(VENV)/stamp build/variant setup.py tools/gen_abi.py $(CSRC) $(CHEADERS) $(PYX)
 	$(PY) setup.py -q build_ext --inplace --force

@@ -3,6 +3,7 @@
 Everything else about the distribution is in pyproject.toml. XENEMU_SANITIZE=1 builds
 with AddressSanitizer and UndefinedBehaviorSanitizer; such an extension is loaded with
 LD_PRELOAD="$(gcc -print-file-name=libasan.so)" and PYTHONMALLOC=malloc.
+XENEMU_STORE_POINTS=1 builds with a stop point after each store of a log append.
 """
 
 import os
@@ -25,12 +26,16 @@ if os.environ.get("XENEMU_SANITIZE", "0") not in ("", "0"):
     compile_args += [*sanitize, "-g", "-fno-omit-frame-pointer"]
     link_args += sanitize
 
+macros: list[tuple[str, str | None]] = [("_GNU_SOURCE", None)]
+if os.environ.get("XENEMU_STORE_POINTS", "0") not in ("", "0"):
+    macros.append(("XE_STORE_POINTS", None))
+
 machine = Extension(
     "xenemu._core._machine",
     sources=["xenemu/_core/_machine.pyx", *sorted(glob("csrc/**/*.c", recursive=True))],
     depends=sorted(glob("csrc/**/*.h", recursive=True) + glob("csrc/**/*.def", recursive=True)),
     include_dirs=["csrc"],
-    define_macros=[("_GNU_SOURCE", None)],
+    define_macros=macros,
     extra_compile_args=compile_args,
     extra_link_args=link_args,
 )

@@ -85,8 +85,15 @@ class Logger:
 
 def main() -> None:
     args = common.arguments(__doc__).parse_args()
-    ffi, lib = common.build_c("logging", ["base/crc32c.c", "net/log.c", "net/ss*.c", "net/stream.c", "net/wire.c",
-                                          "host/memory.c"])  # fmt: skip
+    sources = [
+        "base/crc32c.c",
+        "host/memory.c",
+        "net/log.c",
+        "net/ss*.c",
+        "net/stream.c",
+        "net/wire.c",
+    ]
+    ffi, lib = common.build_c("logging", sources)
     copies, sockets, other = [], [], []
     for where, walk in WALKS.items():
         logging = Logging(ffi, lib, walk)

@@ -674,6 +674,16 @@ struct xe_ssw *xe_machine_wrapper(struct xe_machine *m, uint32_t domid)
 	return g ? g->ssw : NULL;
 }
 
+struct xe_store_stop *xe_machine_store_stop(struct xe_machine *m)
+{
+#ifdef XE_STORE_POINTS
+	return &m->store_stop;
+#else
+	(void)m;
+	return NULL;
+#endif
+}
+
 int xe_machine_nsw_attach(struct xe_machine *m, uint32_t domid, uint64_t gva, uint32_t extents)
 {
 	struct xe_node *n = xe_node_of(m, domid);
@@ -696,6 +706,7 @@ int xe_machine_nsw_attach(struct xe_machine *m, uint32_t domid, uint64_t gva, ui
 				return -EINVAL;
 		}
 	}
+	n->sockets.nsw.stop = xe_machine_store_stop(m);
 	return xe_nsw_attach(&n->sockets.nsw, extent, extents);
 }
 

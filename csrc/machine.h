@@ -91,6 +91,8 @@ int xe_machine_fence(struct xe_machine *m, uint32_t primary);
 int xe_machine_path_set(struct xe_machine *m, uint32_t ip, uint32_t domid);
 /* The wrapper that protects a domain's service address, NULL: none. */
 struct xe_ssw *xe_machine_wrapper(struct xe_machine *m, uint32_t domid);
+/* Where NSW's stores into the log are counted; NULL: not in this build (XE_STORE_POINTS). */
+struct xe_store_stop *xe_machine_store_stop(struct xe_machine *m);
 int xe_machine_nsw_attach(struct xe_machine *m, uint32_t domid, uint64_t gva, uint32_t extents);
 
 /* Hosts and sockets. */

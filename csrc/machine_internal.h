@@ -80,6 +80,7 @@ struct xe_machine {
 	uint32_t gateway;        /* node of the relay, with a driver */
 	struct xe_trace_record *trace;
 	uint64_t traced;
+	struct xe_store_stop store_stop;
 	struct xe_machine_counters count;
 };
 

@@ -18,23 +18,24 @@
 #include "base/crc32c.h"
 
 #ifdef XE_STORE_POINTS
-static bool writer_lives(const struct xe_nsw *n)
+static void stored(const struct xe_nsw *n)
 {
-	return !n->stop || n->stop->stores++ < n->stop->last;
+	if (n->stop && ++n->stop->stores == n->stop->at)
+		n->stop->reached(n->stop->ctx);
 }
 #else
-#define writer_lives(n) ((void)(n), true)
+#define stored(n) ((void)(n))
 #endif
 
-#define PUT(n, field, value)               \
-	do {                               \
-		if (writer_lives(n))       \
-			(field) = (value); \
+#define PUT(n, field, value)       \
+	do {                       \
+		(field) = (value); \
+		stored(n);         \
 	} while (0)
-#define COMMIT(n, field, value)                      \
-	do {                                         \
-		if (writer_lives(n))                 \
-			XE_LOG_COMMIT(field, value); \
+#define COMMIT(n, field, value)              \
+	do {                                 \
+		XE_LOG_COMMIT(field, value); \
+		stored(n);                   \
 	} while (0)
 
 /* ---- record arena ---- */

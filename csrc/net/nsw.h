@@ -16,10 +16,12 @@
 #include "net/http.h"
 #include "net/log.h"
 
-/* A build for tests counts NSW's stores into the log; all after number `last` are left out, as if
- * the kernel had died at that store. */
+/* A build for tests (XE_STORE_POINTS) counts NSW's stores into the log and calls `reached` right after
+ * store number `at`: a place for the kernel to die at. */
 struct xe_store_stop {
-	uint64_t stores, last;
+	uint64_t stores, at;
+	void (*reached)(void *ctx);
+	void *ctx;
 };
 
 struct xe_record_cursor {

@@ -2,6 +2,7 @@
 host order; a node is a domain id, or HOST | index for an ordinary host on the LAN.
 Errors are OSError (its subclass by errno)."""
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 from typing_extensions import Buffer
@@ -76,6 +77,9 @@ class Machine:
     # guest kernel: the north-side wrapper
     def nsw_attach(self, domid: int, gva: int, extents: int) -> None:
         """The guest's NSW uses the log mapped at gva; EFAULT where it isn't mapped."""
+    @property
+    def stores(self) -> int: ...  # of NSW into logs, so far; 0 without XENEMU_STORE_POINTS
+    def stop_at_store(self, n: int, callback: Callable[[], object]) -> None: ...
     def nsw_protect(self, domid: int, port: int, on: bool) -> None: ...
 
     # network

@@ -48,6 +48,11 @@ cdef extern from "machine.h" nogil:
         uint32_t arg
         uint64_t a
         uint64_t b
+    struct xe_store_stop:
+        uint64_t stores
+        uint64_t at
+        void (*reached)(void *) noexcept
+        void *ctx
     struct xe_tcp_config:
         uint32_t max_socks
         uint32_t snd_buf
@@ -138,6 +143,7 @@ cdef extern from "machine.h" nogil:
     int xe_machine_fence(xe_machine *m, uint32_t primary)
     int xe_machine_path_set(xe_machine *m, uint32_t ip, uint32_t domid)
     xe_ssw *xe_machine_wrapper(xe_machine *m, uint32_t domid)
+    xe_store_stop *xe_machine_store_stop(xe_machine *m)
     int xe_machine_nsw_attach(xe_machine *m, uint32_t domid, uint64_t gva, uint32_t extents)
     int xe_machine_add_host(xe_machine *m, uint32_t ip, const xe_link_config *link, uint64_t seed,
                             const xe_tcp_config *cfg, uint32_t *node)
@@ -190,6 +196,7 @@ cdef enum:
     ESRCH = 3
     EINTR = 4
     EINVAL = 22
+    EOPNOTSUPP = 95
 
 HOST = XE_NODE_HOST
 
@@ -203,7 +210,12 @@ cdef int64_t check(int64_t rc) except -1:
     raise OSError(-rc, strerror(-rc))
 
 
+cdef void store_reached(void *ctx) noexcept with gil:
+    (<Machine>ctx)._store_callback()
+
+
 cdef class Machine:
+    cdef object _store_callback
     cdef xe_machine *_m
     cdef xe_host *_h
     cdef bint _real
@@ -461,6 +473,23 @@ cdef class Machine:
     def nsw_attach(self, uint32_t domid, uint64_t gva, uint32_t extents):
         self._open()
         check(xe_machine_nsw_attach(self._m, domid, gva, extents))
+
+    @property
+    def stores(self):
+        self._open()
+        return xe_machine_store_stop(self._m).stores if xe_machine_store_stop(self._m) else 0
+
+    def stop_at_store(self, uint64_t n, callback):
+        self._open()
+        cdef xe_store_stop *stop = xe_machine_store_stop(self._m)
+        if not stop:
+            check(-EOPNOTSUPP)
+        if n <= stop.stores:
+            check(-EINVAL)
+        self._store_callback = callback
+        stop.reached = store_reached
+        stop.ctx = <void *>self
+        stop.at = n
 
     def nsw_protect(self, uint32_t domid, uint16_t port, bint on):
         xe_sockets_protect(self._sockets(domid), port, on)
