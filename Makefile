@@ -58,7 +58,7 @@ ctest_FLAGS := -O2 -g $(WERROR)
 ctest_LDFLAGS :=
 asan_LDFLAGS := -fsanitize=address,undefined
 asan_FLAGS := -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=undefined $(asan_LDFLAGS)
-C_FLAGS := -std=c11 -D_GNU_SOURCE -DXE_TEST -Icsrc -Itests/c -MMD -MP \
+C_FLAGS := -std=c11 -D_GNU_SOURCE -DXE_TEST -DXE_STORE_POINTS -Icsrc -Itests/c -MMD -MP \
 	-Wall -Wextra -Wvla -Wno-unused-parameter
 CSRC_FLAGS := -Wmissing-prototypes -Wstrict-prototypes
 

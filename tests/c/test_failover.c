@@ -1,8 +1,11 @@
 /* Wrappers, log and TCP together, without a machine: an echo service whose TCP dies at any
- * event, any number of times, under loss, reordering and duplication. The client is an
- * ordinary TCP; the witness is its own byte stream.
+ * event and after any store into the log, any number of times, under loss, reordering and
+ * duplication; whose next incarnation runs in a fresh stack, or in the same one, where the old
+ * sockets still are; or answers differently. The client is an ordinary TCP; the witness is its
+ * own byte stream.
  */
 #include <errno.h>
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +48,21 @@ struct sim {
 	uint64_t total, sent, received;
 	int client_eof, client_shut;
 	uint32_t failovers;
+	/* what goes wrong */
+	bool same_stack;
+	uint64_t wrong_at;       /* later incarnations change this byte of their output */
+	uint64_t written;
+	bool reset;              /* seen by the client */
+	struct xe_store_stop stop;
+	jmp_buf dead;
+};
+
+struct plan {
+	uint64_t seed, total;
+	bool lossy, same_stack;
+	uint64_t first, again;   /* faults before the event `first`, then every `again` */
+	uint64_t store;          /* a fault after this store; 0: none */
+	uint64_t wrong_at;       /* UINT64_MAX: the same bytes always */
 };
 
 static void tell(struct sim *s);
@@ -97,6 +115,18 @@ static void flush(struct sim *s)
 	}
 }
 
+static void start_service(struct sim *s)
+{
+	s->server.nsw.stop = &s->stop;
+	xe_assert(xe_nsw_attach(&s->server.nsw, s->extent, EXTENTS) == 0);
+	s->listener = xe_tcp_listen(s->server.tcp, PORT, 4);
+	xe_assert(s->listener >= 0);
+	s->conn = -1;
+	s->pending_len = s->pending_at = 0;
+	s->eof = s->closed = 0;
+	s->written = 0;
+}
+
 static void boot_server(struct sim *s)
 {
 	struct xe_tcp_config cfg = {
@@ -105,20 +135,23 @@ static void boot_server(struct sim *s)
 	xe_assert(xe_sockets_init(&s->server, &cfg) == 0);
 	xe_tcp_set_addr(s->server.tcp, SERVER);
 	xe_sockets_protect(&s->server, PORT, true);
-	xe_assert(xe_nsw_attach(&s->server.nsw, s->extent, EXTENTS) == 0);
-	s->listener = xe_tcp_listen(s->server.tcp, PORT, 4);
-	xe_assert(s->listener >= 0);
-	s->conn = -1;
-	s->pending_len = s->pending_at = 0;
-	s->eof = s->closed = 0;
+	start_service(s);
 }
 
 static void fail_over(struct sim *s)
 {
 	xe_ssw_detach(s->ssw, s->now);
-	xe_sockets_fini(&s->server);
 	s->failovers++;
-	boot_server(s);
+	if (s->same_stack) { /* the kernel cleans up after the dead service */
+		xe_sock_drop(&s->server, s->listener, s->now);
+		if (s->conn >= 0 && !s->closed)
+			xe_sock_drop(&s->server, s->conn, s->now);
+		flush(s);
+		start_service(s);
+	} else {
+		xe_sockets_fini(&s->server);
+		boot_server(s);
+	}
 	xe_ssw_replay(s->ssw, s->now);
 	flush(s);
 }
@@ -139,9 +172,14 @@ static void serve(struct sim *s)
 		if (s->pending_at < s->pending_len) {
 			n = xe_sock_send(&s->server, s->conn, s->pending + s->pending_at,
 					 s->pending_len - s->pending_at, s->now);
+			if (n == -ECONNRESET && s->wrong_at != UINT64_MAX) {
+				xe_sock_close(&s->server, s->conn, s->now);
+				s->closed = 1;
+			}
 			if (n <= 0)
 				return;
 			s->pending_at += (size_t)n;
+			s->written += (uint64_t)n;
 			continue;
 		}
 		if (s->eof) {
@@ -152,15 +190,25 @@ static void serve(struct sim *s)
 		n = xe_sock_recv(&s->server, s->conn, s->pending, 1 + xe_rng_below(&s->rng, 9000),
 				 s->now);
 		if (n < 0) {
-			xe_assert(n == -EAGAIN);
+			xe_assert(n == -EAGAIN || s->wrong_at != UINT64_MAX);
 			return;
 		}
 		s->eof = n == 0;
 		for (long i = 0; i < n; i++)
 			s->pending[i]++;
+		if (s->failovers > 0 && s->wrong_at - s->written < (uint64_t)n)
+			s->pending[s->wrong_at - s->written] ^= 1;
 		s->pending_at = 0;
 		s->pending_len = (size_t)n;
 	}
+}
+
+/* A changed byte may arrive only if nobody had seen that byte before. */
+static void check_byte(const struct sim *s, uint64_t at, uint8_t got)
+{
+	uint8_t want = (uint8_t)(pattern(at) + 1);
+
+	xe_assert(got == want || (at == s->wrong_at && got == (want ^ 1)));
 }
 
 static void use(struct sim *s)
@@ -177,6 +225,9 @@ static void use(struct sim *s)
 		for (size_t i = 0; i < want; i++)
 			buf[i] = pattern(s->sent + i);
 		n = xe_tcp_send(s->client, s->sock, buf, want, s->now);
+		s->reset |= n == -ECONNRESET && s->wrong_at != UINT64_MAX;
+		if (s->reset)
+			return;
 		if (n <= 0) {
 			xe_assert(n == -EAGAIN);
 			break;
@@ -189,6 +240,9 @@ static void use(struct sim *s)
 	}
 	while (!s->client_eof) {
 		n = xe_tcp_recv(s->client, s->sock, buf, sizeof(buf), s->now);
+		s->reset |= n == -ECONNRESET && s->wrong_at != UINT64_MAX;
+		if (s->reset)
+			return;
 		if (n < 0) {
 			if (n != -EAGAIN)
 				fprintf(stderr, "client error %ld at %llu of %llu\n", n,
@@ -204,7 +258,7 @@ static void use(struct sim *s)
 			break;
 		}
 		for (long i = 0; i < n; i++)
-			xe_assert(buf[i] == (uint8_t)(pattern(s->received + (uint64_t)i) + 1));
+			check_byte(s, s->received + (uint64_t)i, buf[i]);
 		s->received += (uint64_t)n;
 	}
 }
@@ -253,15 +307,27 @@ static bool step(struct sim *s)
 			xe_tcp_input(s->server.tcp, f.data, f.len, false, s->now);
 	}
 	flush(s);
-	serve(s);
+	if (setjmp(s->dead) == 0)
+		serve(s);
+	else
+		fail_over(s);
 	flush(s);
 	use(s);
 	flush(s);
 	return true;
 }
 
-static void open_sim(struct sim *s, uint64_t seed, uint64_t total, bool lossy)
+static void die(void *ctx)
 {
+	struct sim *s = ctx;
+
+	longjmp(s->dead, 1);
+}
+
+static void open_sim(struct sim *s, const struct plan *plan)
+{
+	uint64_t seed = plan->seed;
+
 	struct xe_link_config link = {.bits_per_second = 100000000, .delay = 5 * XE_MS};
 	struct xe_tcp_config cfg = {
 		.max_socks = 16, .seed = seed * 7919 + 13, .snd_buf = 65536, .rcv_buf = 65536};
@@ -269,9 +335,12 @@ static void open_sim(struct sim *s, uint64_t seed, uint64_t total, bool lossy)
 	memset(s, 0, sizeof(*s));
 	s->rng.state = s->rng_seed = seed;
 	s->seed = seed * 1000;
-	s->total = total;
+	s->total = plan->total;
+	s->same_stack = plan->same_stack;
+	s->wrong_at = plan->wrong_at;
+	s->stop = (struct xe_store_stop){.at = plan->store, .reached = die, .ctx = s};
 	s->flight = malloc(QUEUE * sizeof(*s->flight));
-	if (lossy) {
+	if (plan->lossy) {
 		link.loss_ppm = 10000;
 		link.reorder_ppm = 10000;
 		link.duplicate_ppm = 10000;
@@ -329,35 +398,49 @@ static void tell(struct sim *s)
 		(unsigned long long)c->acks_beyond_log);
 }
 
-/* Runs to the end; faults before the events at `first` and every `again` from there on. */
-static uint64_t run(uint64_t seed, uint64_t total, bool lossy, uint64_t first, uint64_t again)
+static void give_up(struct sim *s, const struct plan *plan)
+{
+	fprintf(stderr,
+		"hang: seed %llu lossy %d same %d first %llu again %llu store %llu wrong %lld: "
+		"%llu/%llu\n",
+		(unsigned long long)plan->seed, plan->lossy, plan->same_stack,
+		(unsigned long long)plan->first, (unsigned long long)plan->again,
+		(unsigned long long)plan->store, (long long)plan->wrong_at,
+		(unsigned long long)s->received, (unsigned long long)s->total);
+	tell(s);
+	abort();
+}
+
+struct result {
+	uint64_t events, stores, failovers, old_resets, injected;
+	bool reset;
+};
+
+/* Runs to the end of the transfer, and until all that is left has expired. */
+static struct result run(const struct plan *plan)
 {
 	static struct sim s;
 	struct xe_ssw_info info;
-	uint64_t next = first, events;
+	uint64_t next = plan->first;
+	struct result result = {0};
 	uint32_t blocks;
 
-	open_sim(&s, seed, total, lossy);
+	open_sim(&s, plan);
 	xe_ssw_info(s.ssw, &info);
 	blocks = info.blocks;
-	while (!s.client_eof) {
+	while (!s.client_eof && !s.reset) {
 		if (s.events == next) {
 			fail_over(&s);
-			next = again ? next + again : UINT64_MAX;
+			next = plan->again ? next + plan->again : UINT64_MAX;
 		}
-		if (!step(&s) || s.now > 300 * XE_SECOND) {
-			fprintf(stderr, "hang: seed %llu first %llu again %llu: %llu/%llu\n",
-				(unsigned long long)seed, (unsigned long long)first,
-				(unsigned long long)again, (unsigned long long)s.received,
-				(unsigned long long)s.total);
-			tell(&s);
-			abort();
-		}
+		if (!step(&s) || s.now > 300 * XE_SECOND)
+			give_up(&s, plan);
 	}
-	xe_assert(s.received == total);
+	xe_assert(s.reset || s.received == s.total);
 	xe_tcp_close(s.client, s.sock, s.now);
 	flush(&s);
-	events = s.events;
+	result = (struct result){.events = s.events, .stores = s.stop.stores, .reset = s.reset};
+	result.failovers = s.failovers;
 	for (int i = 0; i < 100000 && s.now < 400 * XE_SECOND; i++) {
 		if (!step(&s))
 			break;
@@ -366,8 +449,73 @@ static uint64_t run(uint64_t seed, uint64_t total, bool lossy, uint64_t first, u
 	xe_assert(info.connections == 0);
 	xe_assert(info.blocks_free == blocks);
 	xe_assert(xe_ssw_counters(s.ssw)->acks_beyond_log == 0);
+	xe_assert(s.reset == (xe_ssw_counters(s.ssw)->diverged > 0));
+	result.old_resets = xe_ssw_counters(s.ssw)->old_resets;
+	result.injected = xe_ssw_counters(s.ssw)->injected_bytes;
 	close_sim(&s);
-	return events;
+	return result;
+}
+
+static const struct plan calm = {
+	.seed = 1, .total = 65536, .first = UINT64_MAX, .wrong_at = UINT64_MAX};
+
+static uint64_t at_events(bool lossy, uint64_t n)
+{
+	uint64_t events, old_resets = 0, injected = 0;
+	struct plan plan = calm;
+	struct result r;
+
+	plan.lossy = lossy;
+	events = run(&plan).events;
+	for (uint64_t i = 0; i < n; i++) {
+		plan.seed = 1 + i % 5;
+		plan.first = i * events / n;
+		plan.again = 0;
+		plan.same_stack = false;
+		run(&plan);
+		plan.same_stack = true;
+		run(&plan);
+		plan.seed = 1 + i % 7;
+		plan.again = 37 + i % 50;
+		r = run(&plan);
+		old_resets += r.old_resets;
+		injected += r.injected;
+		plan.same_stack = false;
+		run(&plan);
+	}
+	xe_assert(old_resets > 0 && (injected > 0) == lossy);
+	return 4 * n;
+}
+
+/* The kernel dies after each of its stores; the other writer survives. */
+static uint64_t at_stores(bool lossy, uint64_t n)
+{
+	struct plan plan = calm;
+	uint64_t stores, step;
+
+	plan.lossy = lossy;
+	stores = run(&plan).stores;
+	step = stores / n ? stores / n : 1;
+	for (plan.store = 1; plan.store <= stores; plan.store += step) {
+		plan.same_stack = plan.store & 1;
+		xe_assert(run(&plan).failovers == 1);
+	}
+	return stores / step;
+}
+
+/* A byte is another one after the fault: what was sent before is never sent otherwise. */
+static uint64_t with_wrong_bytes(uint64_t n)
+{
+	struct plan plan = calm;
+	uint64_t events = run(&plan).events, resets = 0;
+
+	for (uint64_t i = 0; i < n; i++) {
+		plan.first = events / 4 + i % (events / 2);
+		plan.wrong_at = (i * 7919) % plan.total;
+		resets += run(&plan).reset;
+	}
+	xe_assert(resets > n / 4 && resets < n);
+	return resets;
 }
 
 int main(int argc, char **argv)
@@ -375,16 +523,11 @@ int main(int argc, char **argv)
 	uint64_t n = argc > 1 ? strtoull(argv[1], NULL, 10) : 120;
 
 	for (int lossy = 0; lossy < 2; lossy++) {
-		uint64_t events = run(1, 65536, lossy, UINT64_MAX, 0);
-
-		for (uint64_t i = 0; i < n; i++) {
-			uint64_t at = i * events / n;
-
-			run(1 + i % 5, 65536, lossy, at, 0);
-			run(1 + i % 7, 65536, lossy, at, 37 + i % 50);
-		}
-		printf("lossy %d: %llu events, %llu faults placed\n", lossy,
-		       (unsigned long long)events, (unsigned long long)n * 2);
+		printf("lossy %d: %llu faults at events, %llu after stores\n", lossy,
+		       (unsigned long long)at_events(lossy, n),
+		       (unsigned long long)at_stores(lossy, 4 * n));
 	}
+	printf("%llu of %llu other answers found out\n", (unsigned long long)with_wrong_bytes(n),
+	       (unsigned long long)n);
 	return 0;
 }
