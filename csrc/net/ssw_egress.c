@@ -33,8 +33,8 @@ static enum xe_verdict send_reset(struct xe_ssw *s, struct xe_conn *c, struct xe
 {
 	uint64_t at;
 
-	if (c->state == XE_CONN_SYN_SEEN)
-		return XE_PASS; /* refused: no listener */
+	if (c->state == XE_CONN_SYN_SEEN) /* refused: no listener, or none yet */
+		return s->recovering ? XE_DROP : XE_PASS;
 	if (!c->unprotected && xe_ssw_close_asked(s, c, XE_LOG_DIVERGED, &at)) {
 		xe_ssw_diverged(s, c, c->tcp_base, now);
 		return XE_DROP;

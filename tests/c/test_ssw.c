@@ -838,6 +838,11 @@ static void test_refused_by_tcp(void)
 {
 	xe_assert(in_syn(w.peer_isn) == XE_PASS);
 	xe_assert(out(XE_RST | XE_ACK, 0, 0, 0) == XE_PASS); /* no listener */
+	xe_ssw_detach(w.s, w.now);
+	xe_assert(in_syn(w.peer_isn) == XE_PASS);
+	xe_assert(out(XE_RST | XE_ACK, 0, 0, 0) == XE_DROP); /* it will be there */
+	xe_ssw_replay(w.s, w.now);
+	xe_assert(out(XE_RST | XE_ACK, 0, 0, 0) == XE_PASS);
 }
 
 static void test_diverged(void)
