@@ -186,9 +186,9 @@ static enum xe_verdict take_payload(struct xe_ssw *s, struct xe_conn *c, struct 
 
 static bool paws_ok(const struct xe_conn *c, const struct xe_segment *seg)
 {
-	if (!(c->options & XE_LOG_OPT_TS) || !seg->opt.has_ts)
+	if (!(c->options & XE_LOG_OPT_TS))
 		return true;
-	return xe_seq_ge(seg->opt.tsval, c->ts_recent);
+	return seg->opt.has_ts && xe_seq_ge(seg->opt.tsval, c->ts_recent);
 }
 
 static void note_ack(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *seg,
