@@ -347,6 +347,12 @@ static enum xe_verdict take_tombstone(struct xe_ssw *s, struct xe_conn *c, struc
 	return XE_DROP;
 }
 
+/* A FIN before bytes that already came is none, as in TCP. */
+static bool logged_beyond(const struct xe_conn *c, int64_t at)
+{
+	return c->ranges > 0 && (int64_t)c->range[c->ranges - 1].to > at;
+}
+
 static enum xe_verdict take_segment(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
 				    xe_ns now)
 {
@@ -384,7 +390,7 @@ static enum xe_verdict take_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 	note_timestamp(s, c, &p->seg, offset);
 	note_ack(s, c, &p->seg, (uint64_t)ack);
 	if ((p->seg.flags & XE_FIN) && !c->early_fin && end >= (int64_t)c->rcv_logged &&
-	    end < (int64_t)c->right_edge) { /* the first one holds, as in TCP */
+	    end < (int64_t)c->right_edge && !logged_beyond(c, end)) { /* the first one holds */
 		c->early_fin = true;
 		c->early_fin_at = (uint64_t)end;
 	}
