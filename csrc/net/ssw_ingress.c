@@ -362,8 +362,9 @@ static enum xe_verdict take_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 	int64_t next = (int64_t)c->rcv_logged + ((c->fins & XE_LOG_PEER_FIN) ? 1 : 0);
 	int64_t last = end + ((p->seg.flags & XE_FIN) ? 1 : 0);
 	bool fresh = end > (int64_t)c->rcv_logged && p->payload_len > 0 && !c->unprotected;
-	bool acceptable = last > offset ? last > next && offset < (int64_t)c->right_edge
-					: offset >= next && offset <= (int64_t)c->right_edge;
+	int64_t edge = (int64_t)c->right_edge;
+	bool acceptable = offset < next ? last > next && last <= edge
+					: offset < edge || (offset == edge && last == offset);
 
 	if (!paws_ok(c, &p->seg) || (p->seg.flags & (XE_SYN | XE_ACK)) != XE_ACK ||
 	    !ack_ok(c, ack)) {
