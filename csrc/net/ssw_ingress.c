@@ -372,10 +372,10 @@ static enum xe_verdict take_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 		keep_logged(s, c, p, offset);
 		return fresh ? XE_DROP : XE_PASS;
 	}
-	if (!acceptable) {
+	if (!acceptable) { /* TCP answers what lies outside; of what lies inside it takes nothing new */
 		s->count.not_believed++;
 		keep_logged(s, c, p, offset);
-		return XE_PASS;
+		return fresh && offset < edge ? XE_DROP : XE_PASS;
 	}
 	if (p->payload_len && !c->unprotected) {
 		if (c->fins & XE_LOG_PEER_FIN) {
