@@ -584,11 +584,13 @@ static void test_reset_by_host(struct world *w)
 	client_open(w, real_port(w, SINK), 0);
 	for (int i = 0; i < 3; i++)
 		w->clients[i].early_shut = false;
-	run_for(w, 300 * XE_MS);
+	for (int i = 0; i < 500 && w->clients[0].got < 50000; i++)
+		run_for(w, 10 * XE_MS);
 	xe_assert(w->clients[0].got == 50000 && w->clients[1].sent < 8 << 20);
 	for (int i = 0; i < 3; i++)
 		client_reset(&w->clients[i]);
-	run_for(w, 100 * XE_MS);
+	for (int i = 0; i < 500 && w->peer_resets - resets < 3; i++)
+		run_for(w, 10 * XE_MS);
 	xe_assert(counters(w)->resets_from_host - before == 3);
 	xe_assert(w->peer_resets - resets == 3);
 	all_closed(w);
