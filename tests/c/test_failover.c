@@ -1,8 +1,9 @@
 /* Wrappers, log and TCP together, without a machine: an echo service whose TCP dies at any
  * event and after any store into the log, any number of times, under loss, reordering and
- * duplication; whose next incarnation runs in a fresh stack, or in the same one, where the old
- * sockets still are; or answers differently. The client is an ordinary TCP; the witness is its
- * own byte stream.
+ * duplication; whose next incarnation comes at once or later, runs in a fresh stack, or in the
+ * same one, where the old sockets still are; or answers differently; while somebody on the path
+ * sends what TCP must not take, or retransmissions with other bytes. The client is an ordinary
+ * TCP; the witnesses are its byte stream, and what each incarnation of the service reads.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -15,6 +16,7 @@
 #include "net/link.h"
 #include "net/socket.h"
 #include "net/ssw.h"
+#include "net/tcp_internal.h"
 
 enum { SERVER = 0x0a000001, CLIENT = 0x0a000101, PORT = 80, QUEUE = 8192, EXTENTS = 2 };
 
@@ -25,6 +27,8 @@ struct flight {
 	int to_server;
 	uint8_t data[1536];
 };
+
+enum { NOBODY, SENDS_GARBAGE, SENDS_OTHER_BYTES };
 
 struct sim {
 	xe_ns now;
@@ -49,6 +53,12 @@ struct sim {
 	int client_eof, client_shut;
 	uint32_t failovers;
 	/* what goes wrong */
+	bool down;
+	uint64_t up_at;          /* event at which the next incarnation comes */
+	uint64_t outage;
+	int hostile;
+	uint8_t *read_before;    /* bytes that the service has read, in any incarnation */
+	uint64_t read_end, read_at;
 	bool same_stack;
 	uint64_t wrong_at;       /* later incarnations change this byte of their output */
 	uint64_t written;
@@ -60,6 +70,8 @@ struct sim {
 struct plan {
 	uint64_t seed, total;
 	bool lossy, same_stack;
+	int hostile;
+	uint64_t outage;         /* events between a fault and the next incarnation */
 	uint64_t first, again;   /* faults before the event `first`, then every `again` */
 	uint64_t store;          /* a fault after this store; 0: none */
 	uint64_t wrong_at;       /* UINT64_MAX: the same bytes always */
@@ -100,14 +112,15 @@ static void flush(struct sim *s)
 		transmit(s, 1, buf, len);
 	while (more) {
 		more = 0;
-		while ((len = xe_tcp_dispatch(s->server.tcp, buf, sizeof(buf), s->now)) > 0) {
+		while (s->server.tcp &&
+		       (len = xe_tcp_dispatch(s->server.tcp, buf, sizeof(buf), s->now)) > 0) {
 			more = 1;
 			if (xe_ssw_egress(s->ssw, buf, len, s->now) == XE_PASS)
 				transmit(s, 0, buf, len);
 		}
 		while ((len = xe_ssw_dispatch(s->ssw, buf, sizeof(buf), &to, s->now)) > 0) {
 			more = 1;
-			if (to == XE_TO_GUEST)
+			if (to == XE_TO_GUEST && s->server.tcp)
 				xe_tcp_input(s->server.tcp, buf, len, false, s->now);
 			else
 				transmit(s, 0, buf, len);
@@ -124,7 +137,7 @@ static void start_service(struct sim *s)
 	s->conn = -1;
 	s->pending_len = s->pending_at = 0;
 	s->eof = s->closed = 0;
-	s->written = 0;
+	s->written = s->read_at = 0;
 }
 
 static void boot_server(struct sim *s)
@@ -138,22 +151,47 @@ static void boot_server(struct sim *s)
 	start_service(s);
 }
 
+static void come_back(struct sim *s)
+{
+	if (s->same_stack)
+		start_service(s);
+	else
+		boot_server(s);
+	s->down = false;
+	xe_ssw_replay(s->ssw, s->now);
+	flush(s);
+}
+
 static void fail_over(struct sim *s)
 {
-	xe_ssw_detach(s->ssw, s->now);
 	s->failovers++;
+	xe_ssw_detach(s->ssw, s->now);
+	if (s->down)
+		return;
+	s->down = true;
+	s->up_at = s->events + s->outage;
 	if (s->same_stack) { /* the kernel cleans up after the dead service */
 		xe_sock_drop(&s->server, s->listener, s->now);
 		if (s->conn >= 0 && !s->closed)
 			xe_sock_drop(&s->server, s->conn, s->now);
 		flush(s);
-		start_service(s);
 	} else {
 		xe_sockets_fini(&s->server);
-		boot_server(s);
 	}
-	xe_ssw_replay(s->ssw, s->now);
-	flush(s);
+	if (s->outage == 0)
+		come_back(s);
+}
+
+/* Each incarnation reads what the ones before have read. */
+static void check_read(struct sim *s, size_t n)
+{
+	for (size_t i = 0; i < n; i++, s->read_at++) {
+		xe_assert(s->read_at < s->total);
+		if (s->read_at < s->read_end)
+			xe_assert(s->read_before[s->read_at] == s->pending[i]);
+		else
+			s->read_before[s->read_end++] = s->pending[i];
+	}
 }
 
 /* An echo that adds one to each byte; odd buffer sizes on purpose. */
@@ -194,6 +232,7 @@ static void serve(struct sim *s)
 			return;
 		}
 		s->eof = n == 0;
+		check_read(s, (size_t)n);
 		for (long i = 0; i < n; i++)
 			s->pending[i]++;
 		if (s->failovers > 0 && s->wrong_at - s->written < (uint64_t)n)
@@ -206,8 +245,10 @@ static void serve(struct sim *s)
 /* A changed byte may arrive only if nobody had seen that byte before. */
 static void check_byte(const struct sim *s, uint64_t at, uint8_t got)
 {
-	uint8_t want = (uint8_t)(pattern(at) + 1);
+	uint8_t want = (uint8_t)(s->read_before[at] + 1);
 
+	xe_assert(at < s->read_end);
+	xe_assert(s->hostile == SENDS_OTHER_BYTES || s->read_before[at] == pattern(at));
 	xe_assert(got == want || (at == s->wrong_at && got == (want ^ 1)));
 }
 
@@ -282,20 +323,122 @@ static xe_ns least(xe_ns a, xe_ns b)
 	return a < b ? a : b;
 }
 
+static void to_server(struct sim *s, uint8_t *data, size_t len)
+{
+	if (xe_ssw_ingress(s->ssw, data, len, s->now) == XE_PASS && !s->down)
+		xe_tcp_input(s->server.tcp, data, len, false, s->now);
+}
+
+/* What an attacker sees who reads all packets: the client's own next segment. */
+static struct xe_segment as_client(const struct sim *s, const struct xe_sock *c, uint32_t seq)
+{
+	struct xe_segment g = {.saddr = CLIENT, .daddr = SERVER, .sport = c->lport, .dport = PORT};
+
+	g.flags = XE_ACK;
+	g.seq = seq;
+	g.ack = c->rcv_nxt;
+	g.window = 1000;
+	g.opt.has_ts = c->ts_on;
+	g.opt.tsval = xe_sock_ts(c, s->now);
+	g.opt.tsecr = c->ts_recent;
+	return g;
+}
+
+/* Segments that TCP must not take; each would do harm. */
+static void send_garbage(struct sim *s, const struct xe_sock *c)
+{
+	struct xe_segment g = as_client(s, c, c->snd_max);
+	uint8_t buf[1536], junk[1000];
+	size_t n = 1 + xe_rng_below(&s->rng, sizeof(junk)), len;
+	uint64_t what = xe_rng_below(&s->rng, 8);
+
+	memset(junk, 0xee, sizeof(junk));
+	switch (what) {
+	case 0: /* ack of what was not sent */
+		g.ack += 70000 + (uint32_t)xe_rng_below(&s->rng, 1u << 30);
+		break;
+	case 1: /* too old */
+		g.opt.tsval -= 1 + (uint32_t)xe_rng_below(&s->rng, 100000) + 1000;
+		break;
+	case 2: /* beyond the window, and beyond any buffer */
+		g.seq += 70000 + (uint32_t)xe_rng_below(&s->rng, 1u << 30);
+		break;
+	case 3:
+		g.flags = XE_RST | XE_ACK;
+		g.seq += 1 + (uint32_t)xe_rng_below(&s->rng, 60000);
+		n = 0;
+		break;
+	case 4:
+		g.flags = XE_SYN;
+		g.seq = (uint32_t)xe_rng_next(&s->rng);
+		n = 0;
+		break;
+	case 5:
+		g.flags = XE_FIN | XE_ACK;
+		g.seq += 70000;
+		break;
+	case 6:
+		g.flags = 0;
+		break;
+	default:
+		break;
+	}
+	len = xe_wire_build(buf, sizeof(buf), &g, junk, n);
+	if (what == 7)
+		buf[xe_rng_below(&s->rng, len - 20) + 20] ^= 0x10;
+	to_server(s, buf, len);
+}
+
+/* A retransmission of what is in flight, cut otherwise and with other bytes. */
+static void send_other_bytes(struct sim *s, const struct xe_sock *c)
+{
+	uint32_t span = c->snd_max - c->snd_una, from;
+	uint8_t buf[1536], junk[1400];
+	struct xe_segment g;
+	size_t n;
+
+	if (span < 2)
+		return;
+	from = (uint32_t)xe_rng_below(&s->rng, span);
+	n = 1 + xe_rng_below(&s->rng, sizeof(junk));
+	n = n < span - from ? n : span - from;
+	memset(junk, (int)xe_rng_below(&s->rng, 256), sizeof(junk));
+	g = as_client(s, c, c->snd_una + from);
+	to_server(s, buf, xe_wire_build(buf, sizeof(buf), &g, junk, n));
+}
+
+static void attack(struct sim *s)
+{
+	const struct xe_sock *c = &s->client->socks[s->sock];
+
+	if (s->hostile == NOBODY || c->state != XE_TCP_ESTABLISHED || c->fin_queued)
+		return;
+	if (s->hostile == SENDS_GARBAGE)
+		send_garbage(s, c);
+	else if (xe_rng_below(&s->rng, 4) == 0)
+		send_other_bytes(s, c);
+}
+
 static bool step(struct sim *s)
 {
 	int i = earliest(s);
-	xe_ns timer = least(least(xe_tcp_poll_at(s->client), xe_tcp_poll_at(s->server.tcp)),
-			    xe_ssw_poll_at(s->ssw));
+	xe_ns timer = least(xe_tcp_poll_at(s->client), xe_ssw_poll_at(s->ssw));
 	xe_ns at = i >= 0 ? s->flight[i].at : XE_NEVER;
 
-	if (at == XE_NEVER && timer == XE_NEVER)
+	bool back = s->down && (s->events >= s->up_at || (at == XE_NEVER && timer == XE_NEVER));
+
+	if (!s->down)
+		timer = least(timer, xe_tcp_poll_at(s->server.tcp));
+	if (at == XE_NEVER && timer == XE_NEVER && !back)
 		return false;
 	s->events++;
-	if (timer < at) {
+	if (back) {
+		come_back(s);
+	} else if (timer < at) {
 		s->now = timer > s->now ? timer : s->now;
 		xe_tcp_timers(s->client, s->now);
-		xe_tcp_timers(s->server.tcp, s->now);
+		if (!s->down)
+			xe_tcp_timers(s->server.tcp, s->now);
 	} else {
 		struct flight f = s->flight[i];
 
@@ -303,14 +446,15 @@ static bool step(struct sim *s)
 		s->now = f.at > s->now ? f.at : s->now;
 		if (!f.to_server)
 			xe_tcp_input(s->client, f.data, f.len, false, s->now);
-		else if (xe_ssw_ingress(s->ssw, f.data, f.len, s->now) == XE_PASS)
-			xe_tcp_input(s->server.tcp, f.data, f.len, false, s->now);
+		else
+			to_server(s, f.data, f.len);
 	}
+	attack(s);
 	flush(s);
-	if (setjmp(s->dead) == 0)
-		serve(s);
-	else
+	if (setjmp(s->dead))
 		fail_over(s);
+	else if (!s->down)
+		serve(s);
 	flush(s);
 	use(s);
 	flush(s);
@@ -337,6 +481,9 @@ static void open_sim(struct sim *s, const struct plan *plan)
 	s->seed = seed * 1000;
 	s->total = plan->total;
 	s->same_stack = plan->same_stack;
+	s->hostile = plan->hostile;
+	s->outage = plan->outage;
+	s->read_before = malloc(s->total);
 	s->wrong_at = plan->wrong_at;
 	s->stop = (struct xe_store_stop){.at = plan->store, .reached = die, .ctx = s};
 	s->flight = malloc(QUEUE * sizeof(*s->flight));
@@ -369,6 +516,7 @@ static void close_sim(struct sim *s)
 	for (int i = 0; i < EXTENTS; i++)
 		free(s->extent[i]);
 	free(s->flight);
+	free(s->read_before);
 }
 
 static void tell(struct sim *s)
@@ -401,12 +549,14 @@ static void tell(struct sim *s)
 static void give_up(struct sim *s, const struct plan *plan)
 {
 	fprintf(stderr,
-		"hang: seed %llu lossy %d same %d first %llu again %llu store %llu wrong %lld: "
+		"hang: seed %llu lossy %d hostile %d outage %llu same %d first %llu again %llu "
+		"store %llu wrong %lld: "
 		"%llu/%llu\n",
-		(unsigned long long)plan->seed, plan->lossy, plan->same_stack,
-		(unsigned long long)plan->first, (unsigned long long)plan->again,
-		(unsigned long long)plan->store, (long long)plan->wrong_at,
-		(unsigned long long)s->received, (unsigned long long)s->total);
+		(unsigned long long)plan->seed, plan->lossy, plan->hostile,
+		(unsigned long long)plan->outage, plan->same_stack, (unsigned long long)plan->first,
+		(unsigned long long)plan->again, (unsigned long long)plan->store,
+		(long long)plan->wrong_at, (unsigned long long)s->received,
+		(unsigned long long)s->total);
 	tell(s);
 	abort();
 }
@@ -474,6 +624,7 @@ static uint64_t at_events(bool lossy, uint64_t n)
 		plan.same_stack = false;
 		run(&plan);
 		plan.same_stack = true;
+		plan.outage = i % 20;
 		run(&plan);
 		plan.seed = 1 + i % 7;
 		plan.again = 37 + i % 50;
@@ -482,6 +633,7 @@ static uint64_t at_events(bool lossy, uint64_t n)
 		injected += r.injected;
 		plan.same_stack = false;
 		run(&plan);
+		plan.outage = 0;
 	}
 	xe_assert(old_resets > 0 && (injected > 0) == lossy);
 	return 4 * n;
@@ -518,6 +670,24 @@ static uint64_t with_wrong_bytes(uint64_t n)
 	return resets;
 }
 
+/* Somebody interferes while faults come again and again. */
+static uint64_t under_attack(int hostile, uint64_t n)
+{
+	struct plan plan = calm;
+	uint64_t events = run(&plan).events;
+
+	plan.hostile = hostile;
+	for (uint64_t i = 0; i < n; i++) {
+		plan.seed = 1 + i;
+		plan.lossy = i & 1;
+		plan.first = i * events / n;
+		plan.again = i & 2 ? 41 + i % 50 : 0;
+		plan.outage = i & 4 ? i % 23 : 0;
+		run(&plan);
+	}
+	return n;
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t n = argc > 1 ? strtoull(argv[1], NULL, 10) : 120;
@@ -527,6 +697,9 @@ int main(int argc, char **argv)
 		       (unsigned long long)at_events(lossy, n),
 		       (unsigned long long)at_stores(lossy, 4 * n));
 	}
+	printf("%llu faults under garbage, %llu under other bytes\n",
+	       (unsigned long long)under_attack(SENDS_GARBAGE, 2 * n),
+	       (unsigned long long)under_attack(SENDS_OTHER_BYTES, 2 * n));
 	printf("%llu of %llu other answers found out\n", (unsigned long long)with_wrong_bytes(n),
 	       (unsigned long long)n);
 	return 0;
