@@ -54,7 +54,8 @@ struct sim {
 	uint32_t failovers;
 	/* what goes wrong */
 	bool down;
-	uint64_t up_at;          /* event at which the next incarnation comes */
+	uint64_t up_at;          /* event at which the next incarnation comes, at the latest ... */
+	xe_ns up_before;         /* ... at this time */
 	uint64_t outage;
 	int hostile;
 	uint8_t *read_before;    /* bytes that the service has read, in any incarnation */
@@ -170,6 +171,7 @@ static void fail_over(struct sim *s)
 		return;
 	s->down = true;
 	s->up_at = s->events + s->outage;
+	s->up_before = s->now + XE_SECOND / 2;
 	if (s->same_stack) { /* the kernel cleans up after the dead service */
 		xe_sock_drop(&s->server, s->listener, s->now);
 		if (s->conn >= 0 && !s->closed)
@@ -425,7 +427,7 @@ static bool step(struct sim *s)
 	xe_ns timer = least(xe_tcp_poll_at(s->client), xe_ssw_poll_at(s->ssw));
 	xe_ns at = i >= 0 ? s->flight[i].at : XE_NEVER;
 
-	bool back = s->down && (s->events >= s->up_at || (at == XE_NEVER && timer == XE_NEVER));
+	bool back = s->down && (s->events >= s->up_at || least(at, timer) > s->up_before);
 
 	if (!s->down)
 		timer = least(timer, xe_tcp_poll_at(s->server.tcp));
