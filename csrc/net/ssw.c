@@ -209,7 +209,7 @@ void xe_ssw_open(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *s
 	c->fins = 0;
 	c->todo = 0;
 	c->ranges = 0;
-	c->inject = (struct xe_range){0, 0};
+	c->inject = (struct xe_stretch){0, 0};
 	c->crc_at = c->check_line = c->verified = c->replay_line = 0;
 	c->out_crc = 0;
 	c->peer_isn = c->syn_seq;
@@ -323,7 +323,7 @@ void xe_ssw_unprotect(struct xe_ssw *s, struct xe_conn *c, int error)
 	xe_ssw_settle(s, c);
 	c->unprotected = true;
 	c->ranges = 0;
-	c->inject = (struct xe_range){0, 0};
+	c->inject = (struct xe_stretch){0, 0};
 	xe_stream_free(&s->pool, &c->out);
 	if (!xe_ssw_replays(s, c))
 		xe_stream_free(&s->pool, &c->stream);

@@ -54,11 +54,11 @@ static void range_add(struct xe_conn *c, uint64_t from, uint64_t to)
 			c->range[i + 1 + k - j] = c->range[k];
 		c->ranges -= j - i - 1;
 	}
-	c->range[i] = (struct xe_range){from, to};
+	c->range[i] = (struct xe_stretch){from, to};
 }
 
 /* Logged before this TCP came: the peer will not send it again soon, so TCP gets it from us. */
-static void inject(struct xe_ssw *s, struct xe_conn *c, struct xe_range r)
+static void inject(struct xe_ssw *s, struct xe_conn *c, struct xe_stretch r)
 {
 	if (c->inject.from == c->inject.to)
 		c->inject = r;

@@ -45,7 +45,7 @@ enum {
 		256, /* the peer's ack of our FIN, which it sent before the fault, to TCP */
 };
 
-struct xe_range {
+struct xe_stretch {
 	uint64_t from, to;
 };
 
@@ -68,9 +68,9 @@ struct xe_conn {
 	uint64_t early_fin_at;   /* a FIN that came before all data did */
 	uint32_t ts_recent, own_tsval;
 	struct xe_stream stream;
-	struct xe_range range[XE_SSW_RANGES];
+	struct xe_stretch range[XE_SSW_RANGES];
 	uint32_t ranges;
-	struct xe_range inject;  /* logged, but TCP lacks it */
+	struct xe_stretch inject;  /* logged, but TCP lacks it */
 
 	/* Output check: CRC of [0, crc_at), copy of what follows. */
 	struct xe_stream out;

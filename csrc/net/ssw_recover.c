@@ -64,7 +64,7 @@ void xe_ssw_detach(struct xe_ssw *s, xe_ns now)
 		c->has_syn = false;
 		c->todo &= XE_TODO_ANSWER | XE_TODO_RESET;
 		c->early_fin = c->squeezed = false;
-		c->inject = (struct xe_range){0, 0};
+		c->inject = (struct xe_stretch){0, 0};
 		if (c->state != XE_CONN_TOMBSTONE)
 			xe_ssw_output_freeze(s, c);
 		if (c->state != XE_CONN_TOMBSTONE && c->unprotected) {

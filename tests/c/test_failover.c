@@ -15,7 +15,7 @@
 #include "base/rng.h"
 #include "net/link.h"
 #include "net/socket.h"
-#include "net/ssw.h"
+#include "net/ssw_internal.h"
 #include "net/tcp_internal.h"
 
 enum { SERVER = 0x0a000001, CLIENT = 0x0a000101, PORT = 80, QUEUE = 8192, EXTENTS = 2 };
@@ -53,11 +53,13 @@ struct sim {
 	int client_eof, client_shut;
 	uint32_t failovers;
 	/* what goes wrong */
+	uint32_t buffer;
 	bool down;
 	uint64_t up_at;          /* event at which the next incarnation comes, at the latest ... */
 	xe_ns up_before;         /* ... at this time */
 	uint64_t outage;
 	int hostile;
+	uint64_t attacks;
 	uint8_t *read_before;    /* bytes that the service has read, in any incarnation */
 	uint64_t read_end, read_at;
 	bool same_stack;
@@ -143,8 +145,9 @@ static void start_service(struct sim *s)
 
 static void boot_server(struct sim *s)
 {
-	struct xe_tcp_config cfg = {
-		.max_socks = 16, .seed = ++s->seed, .snd_buf = 65536, .rcv_buf = 65536};
+	struct xe_tcp_config cfg = {.max_socks = 16, .seed = ++s->seed};
+
+	cfg.snd_buf = cfg.rcv_buf = s->buffer;
 
 	xe_assert(xe_sockets_init(&s->server, &cfg) == 0);
 	xe_tcp_set_addr(s->server.tcp, SERVER);
@@ -391,10 +394,12 @@ static void send_garbage(struct sim *s, const struct xe_sock *c)
 	to_server(s, buf, len);
 }
 
-/* A retransmission of what is in flight, cut otherwise and with other bytes. */
+/* A retransmission of what is in flight, cut otherwise and with other bytes; most often around
+ * what came out of order. */
 static void send_other_bytes(struct sim *s, const struct xe_sock *c)
 {
-	uint32_t span = c->snd_max - c->snd_una, from;
+	const struct xe_conn *conn = xe_ssw_find(s->ssw, SERVER, PORT, CLIENT, c->lport);
+	uint32_t span = c->snd_max - c->snd_una, from, logged;
 	uint8_t buf[1536], junk[1400];
 	struct xe_segment g;
 	size_t n;
@@ -402,6 +407,11 @@ static void send_other_bytes(struct sim *s, const struct xe_sock *c)
 	if (span < 2)
 		return;
 	from = (uint32_t)xe_rng_below(&s->rng, span);
+	if (conn && conn->ranges > 0 && xe_rng_below(&s->rng, 4)) {
+		logged = conn->peer_isn + 1 + (uint32_t)conn->range[0].from - c->snd_una;
+		from = logged - (uint32_t)xe_rng_below(&s->rng, 700);
+		from = from < span ? from : logged < span ? logged : 0;
+	}
 	n = 1 + xe_rng_below(&s->rng, sizeof(junk));
 	n = n < span - from ? n : span - from;
 	memset(junk, (int)xe_rng_below(&s->rng, 256), sizeof(junk));
@@ -415,6 +425,7 @@ static void attack(struct sim *s)
 
 	if (s->hostile == NOBODY || c->state != XE_TCP_ESTABLISHED || c->fin_queued)
 		return;
+	s->attacks++;
 	if (s->hostile == SENDS_GARBAGE)
 		send_garbage(s, c);
 	else if (xe_rng_below(&s->rng, 4) == 0)
@@ -475,13 +486,13 @@ static void open_sim(struct sim *s, const struct plan *plan)
 	uint64_t seed = plan->seed;
 
 	struct xe_link_config link = {.bits_per_second = 100000000, .delay = 5 * XE_MS};
-	struct xe_tcp_config cfg = {
-		.max_socks = 16, .seed = seed * 7919 + 13, .snd_buf = 65536, .rcv_buf = 65536};
+	struct xe_tcp_config cfg = {.max_socks = 16, .seed = seed * 7919 + 13};
 
 	memset(s, 0, sizeof(*s));
 	s->rng.state = s->rng_seed = seed;
 	s->seed = seed * 1000;
 	s->total = plan->total;
+	s->buffer = cfg.snd_buf = cfg.rcv_buf = plan->total > 65536 ? 1 << 19 : 65536;
 	s->same_stack = plan->same_stack;
 	s->hostile = plan->hostile;
 	s->outage = plan->outage;
@@ -490,7 +501,7 @@ static void open_sim(struct sim *s, const struct plan *plan)
 	s->stop = (struct xe_store_stop){.at = plan->store, .reached = die, .ctx = s};
 	s->flight = malloc(QUEUE * sizeof(*s->flight));
 	if (plan->lossy) {
-		link.loss_ppm = 10000;
+		link.loss_ppm = plan->hostile == SENDS_OTHER_BYTES ? 50000 : 10000;
 		link.reorder_ppm = 10000;
 		link.duplicate_ppm = 10000;
 	}
@@ -503,6 +514,8 @@ static void open_sim(struct sim *s, const struct plan *plan)
 	xe_assert(xe_ssw_create(&s->ssw, s->extent, EXTENTS) == 0);
 	xe_ssw_protect(s->ssw, PORT, true);
 	boot_server(s);
+	if (plan->hostile) /* so that the end of the stream is not queued at once */
+		cfg.snd_buf = 16384;
 	xe_assert(xe_tcp_create(&s->client, &cfg) == 0);
 	xe_tcp_set_addr(s->client, CLIENT);
 	s->sock = xe_tcp_connect(s->client, SERVER, PORT, 0, s->now);
@@ -602,6 +615,7 @@ static struct result run(const struct plan *plan)
 	xe_assert(info.blocks_free == blocks);
 	xe_assert(xe_ssw_counters(s.ssw)->acks_beyond_log == 0);
 	xe_assert(s.reset == (xe_ssw_counters(s.ssw)->diverged > 0));
+	xe_assert(!plan->hostile || s.attacks > 50);
 	result.old_resets = xe_ssw_counters(s.ssw)->old_resets;
 	result.injected = xe_ssw_counters(s.ssw)->injected_bytes;
 	close_sim(&s);
@@ -639,6 +653,25 @@ static uint64_t at_events(bool lossy, uint64_t n)
 	}
 	xe_assert(old_resets > 0 && (injected > 0) == lossy);
 	return 4 * n;
+}
+
+/* Windows far larger than the one that a new TCP begins with, both directions full. */
+static uint64_t with_large_windows(uint64_t n)
+{
+	struct plan plan = calm;
+	uint64_t events;
+
+	plan.total = 1 << 19;
+	events = run(&plan).events;
+	for (uint64_t i = 0; i < n; i++) {
+		plan.seed = 1 + i % 5;
+		plan.lossy = i & 1;
+		plan.first = i * events / n;
+		plan.again = i & 2 ? 300 + i : 0;
+		plan.outage = i & 4 ? i % 23 : 0;
+		run(&plan);
+	}
+	return n;
 }
 
 /* The kernel dies after each of its stores; the other writer survives. */
@@ -681,10 +714,10 @@ static uint64_t under_attack(int hostile, uint64_t n)
 	plan.hostile = hostile;
 	for (uint64_t i = 0; i < n; i++) {
 		plan.seed = 1 + i;
-		plan.lossy = i & 1;
+		plan.lossy = hostile == SENDS_OTHER_BYTES || (i & 1);
 		plan.first = i * events / n;
-		plan.again = i & 2 ? 41 + i % 50 : 0;
-		plan.outage = i & 4 ? i % 23 : 0;
+		plan.again = i % 3 ? 41 + i % 50 : 0;
+		plan.outage = i % 23;
 		run(&plan);
 	}
 	return n;
@@ -699,6 +732,7 @@ int main(int argc, char **argv)
 		       (unsigned long long)at_events(lossy, n),
 		       (unsigned long long)at_stores(lossy, 4 * n));
 	}
+	printf("%llu faults with large windows\n", (unsigned long long)with_large_windows(n / 2));
 	printf("%llu faults under garbage, %llu under other bytes\n",
 	       (unsigned long long)under_attack(SENDS_GARBAGE, 2 * n),
 	       (unsigned long long)under_attack(SENDS_OTHER_BYTES, 2 * n));
