@@ -9,7 +9,9 @@
  * sends thousands of odd-sized segments to a reader that never reads uses that
  * up and then sees an edge at most 2^scale - 1 to the left (data up to the old
  * edge is still taken, RFC 7323 2.4).
- * Left out: SACK, urgent data, window auto-tuning.
+ * A connection begins with a window of 65535 bytes; it grows by two segments for each one
+ * that comes in order, as Linux's does.
+ * Left out: SACK, urgent data.
  */
 #include <string.h>
 
@@ -29,7 +31,7 @@ static uint32_t best_edge(const struct xe_tcp *t, const struct xe_sock *s)
 {
 	uint32_t buf = t->cfg.rcv_buf, keep = s->rcv_scale ? buf / 16 : 0;
 	uint32_t edge = s->rcv_read + buf - keep;
-	uint32_t most = s->rcv_nxt + (65535u << s->rcv_scale);
+	uint32_t most = s->rcv_nxt + min32(65535u << s->rcv_scale, s->rcv_trust);
 
 	return xe_seq_gt(edge, most) ? most : edge;
 }
@@ -111,6 +113,8 @@ static void take_bytes(struct xe_tcp *t, struct xe_sock *s, uint32_t from, uint3
 	if (from == s->rcv_nxt && (s->nranges == 0 || xe_seq_lt(to, s->ranges[0].from))) {
 		store(t, s, from, to, src);
 		s->rcv_nxt = to;
+		if (s->rcv_trust < t->cfg.rcv_buf)
+			s->rcv_trust += 2 * s->rcv_mss;
 		return;
 	}
 	if (from != s->rcv_nxt)

@@ -88,6 +88,7 @@ struct xe_sock {
 	/* Receive side, same placement. [rcv_read, rcv_nxt) is readable. */
 	uint32_t irs, rcv_nxt, rcv_read, rcv_adv, last_ack, fin_seq;
 	uint32_t rcv_mss;     /* largest payload seen */
+	uint32_t rcv_trust;   /* bytes that the peer may send ahead; grows as it sends */
 	uint32_t ts_recent, ts_offset;
 	xe_ns ts_recent_at;
 	uint32_t nranges;

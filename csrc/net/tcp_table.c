@@ -311,6 +311,7 @@ void xe_sock_init_seq(struct xe_tcp *t, struct xe_sock *s, uint32_t isn)
 	s->peer_mss = 536;
 	s->rto = XE_SECOND;
 	s->syn_now = true;
+	s->rcv_trust = 65535;
 	s->ts_on = !t->cfg.no_timestamps;
 	s->ws_on = !t->cfg.no_wscale;
 	while (s->ws_on && s->rcv_scale < 14 && t->cfg.rcv_buf >> s->rcv_scale > 65535)

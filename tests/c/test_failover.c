@@ -54,18 +54,18 @@ struct sim {
 	uint32_t failovers;
 	/* what goes wrong */
 	uint32_t buffer;
-	bool down;
-	uint64_t up_at;          /* event at which the next incarnation comes, at the latest ... */
-	xe_ns up_before;         /* ... at this time */
+	bool down, large;        /* large: windows of 512 KiB, a fast and long path */
+	uint64_t up_at; /* event at which the next incarnation comes, at the latest ... */
+	xe_ns up_before; /* ... at this time */
 	uint64_t outage;
 	int hostile;
 	uint64_t attacks;
-	uint8_t *read_before;    /* bytes that the service has read, in any incarnation */
+	uint8_t *read_before; /* bytes that the service has read, in any incarnation */
 	uint64_t read_end, read_at;
 	bool same_stack;
-	uint64_t wrong_at;       /* later incarnations change this byte of their output */
+	uint64_t wrong_at; /* later incarnations change this byte of their output */
 	uint64_t written;
-	bool reset;              /* seen by the client */
+	bool reset; /* seen by the client */
 	struct xe_store_stop stop;
 	jmp_buf dead;
 };
@@ -74,10 +74,10 @@ struct plan {
 	uint64_t seed, total;
 	bool lossy, same_stack;
 	int hostile;
-	uint64_t outage;         /* events between a fault and the next incarnation */
-	uint64_t first, again;   /* faults before the event `first`, then every `again` */
-	uint64_t store;          /* a fault after this store; 0: none */
-	uint64_t wrong_at;       /* UINT64_MAX: the same bytes always */
+	uint64_t outage; /* events between a fault and the next incarnation */
+	uint64_t first, again; /* faults before the event `first`, then every `again` */
+	uint64_t store; /* a fault after this store; 0: none */
+	uint64_t wrong_at; /* UINT64_MAX: the same bytes always */
 };
 
 static void tell(struct sim *s);
@@ -330,6 +330,8 @@ static xe_ns least(xe_ns a, xe_ns b)
 
 static void to_server(struct sim *s, uint8_t *data, size_t len)
 {
+	if (s->down && s->large) /* no path to the address */
+		return;
 	if (xe_ssw_ingress(s->ssw, data, len, s->now) == XE_PASS && !s->down)
 		xe_tcp_input(s->server.tcp, data, len, false, s->now);
 }
@@ -492,7 +494,10 @@ static void open_sim(struct sim *s, const struct plan *plan)
 	s->rng.state = s->rng_seed = seed;
 	s->seed = seed * 1000;
 	s->total = plan->total;
-	s->buffer = cfg.snd_buf = cfg.rcv_buf = plan->total > 65536 ? 1 << 19 : 65536;
+	s->large = plan->total > 65536;
+	s->buffer = cfg.snd_buf = cfg.rcv_buf = s->large ? 1 << 19 : 65536;
+	if (s->large)
+		link = (struct xe_link_config){.bits_per_second = 1000000000, .delay = 10 * XE_MS};
 	s->same_stack = plan->same_stack;
 	s->hostile = plan->hostile;
 	s->outage = plan->outage;
@@ -655,20 +660,21 @@ static uint64_t at_events(bool lossy, uint64_t n)
 	return 4 * n;
 }
 
-/* Windows far larger than the one that a new TCP begins with, both directions full. */
+/* Windows far larger than the one that a new TCP begins with, both directions full, and what is
+ * in flight lost. */
 static uint64_t with_large_windows(uint64_t n)
 {
 	struct plan plan = calm;
 	uint64_t events;
 
-	plan.total = 1 << 19;
+	plan.total = 1 << 20;
 	events = run(&plan).events;
 	for (uint64_t i = 0; i < n; i++) {
 		plan.seed = 1 + i % 5;
 		plan.lossy = i & 1;
 		plan.first = i * events / n;
 		plan.again = i & 2 ? 300 + i : 0;
-		plan.outage = i & 4 ? i % 23 : 0;
+		plan.outage = i & 4 ? 0 : 1000;
 		run(&plan);
 	}
 	return n;

@@ -71,7 +71,9 @@ class Mutant:
             str(path)
             for path in sorted(built_objects())
             if str(path.relative_to(path.parents[len(path.parts) - 1])) not in changed
-            and not any(str(path).endswith(f"/csrc/{Path(f).with_suffix('.o')}") for f in self.files)
+            and not any(
+                str(path).endswith(f"/csrc/{Path(f).with_suffix('.o')}") for f in self.files
+            )
         ]
         assert kept, f"no objects of the extension for {platform}: make build"
         run([*CC, "-shared", "-o", str(library), *kept, *map(str, changed), "-lm"])
@@ -121,11 +123,23 @@ MUTANTS = (
     ),
     Mutant(
         "no-ack-clamp",
-        (Change(INGRESS, "	if (to > (int64_t)c->tcp_sent)\n		to = (int64_t)c->tcp_sent;\n", ""),),
+        (
+            Change(
+                INGRESS,
+                "	if (to > (int64_t)c->tcp_sent)\n		to = (int64_t)c->tcp_sent;\n",
+                "",
+            ),
+        ),
     ),
     Mutant(
         "delta-off-by-one",
-        (Change(RECOVER, "(c->tcp_isn + 1);\n	c->tcp_ts0", "(c->tcp_isn + 1) + 1;\n	c->tcp_ts0"),),
+        (
+            Change(
+                RECOVER,
+                "(c->tcp_isn + 1);\n	c->tcp_ts0",
+                "(c->tcp_isn + 1) + 1;\n	c->tcp_ts0",
+            ),
+        ),
     ),
     Mutant(
         "dropped-off-by-one",
@@ -149,7 +163,9 @@ MUTANTS = (
     Mutant(
         "no-mutual-hearing",
         (
-            Change(EGRESS, "if (bare && c->tcp_sent < visible_next)", "if (bare && c->unprotected)"),
+            Change(
+                EGRESS, "if (bare && c->tcp_sent < visible_next)", "if (bare && c->unprotected)"
+            ),
             Change(INGRESS, "	    seq >= (int64_t)c->tcp_right) {", "	    c->unprotected) {"),
             Change(
                 RECOVER,
@@ -165,7 +181,13 @@ MUTANTS = (
     ),
     Mutant(
         "overlap-not-overwritten",
-        (Change(INGRESS, "	while (from < to) { /* a packet may", "	while (from > to) { /* a packet may"),),
+        (
+            Change(
+                INGRESS,
+                "	while (from < to) { /* a packet may",
+                "	while (from > to) { /* a packet may",
+            ),
+        ),
     ),
     Mutant(
         "out-of-window-believed",
@@ -180,6 +202,12 @@ MUTANTS = (
     ),
     Mutant(
         "old-incarnation-not-reset",
-        (Change(EGRESS, "			xe_ssw_reset_old(s, c, p.seg.ack, now);", "			s->count.old_resets++;"),),
+        (
+            Change(
+                EGRESS,
+                "			xe_ssw_reset_old(s, c, p.seg.ack, now);",
+                "			s->count.old_resets++;",
+            ),
+        ),
     ),
 )
