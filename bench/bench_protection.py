@@ -24,7 +24,7 @@ import common
 
 LOG_BYTES = 64 << 20
 PART_BYTES = 1448
-PART_COUNT = 20_000
+PART_COUNT = 320 * 64
 READ_BYTES = 65536
 RATES = {"1 Gbit/s": 10**9, "10 Gbit/s": 10**10}
 SIZES = {0: 64 << 20, 10**9: 12 << 20, 10**10: 64 << 20}  # bytes of one transfer, by rate
