@@ -34,6 +34,7 @@ BUILD = ROOT / "build" / "bench"
 COMPILE_ARGS = ["-std=c11", "-O2", "-fvisibility=hidden"]
 
 T = TypeVar("T")
+Condition = Callable[[], bool]
 Timed = Callable[[], float]
 """Runs what is timed once; nanoseconds of one operation."""
 
@@ -240,10 +241,15 @@ def table(results: Sequence[Comparison]) -> str:
                 f"{figure(r.q1)} - {figure(r.q3)}",
             )
         )
+    return aligned(rows, left={0, 1})
+
+
+def aligned(rows: Sequence[Sequence[str]], left: set[int]) -> str:
+    """Rows as columns; those of `left` are ranged left."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if i < 2 else cell.rjust(width)
+            cell.ljust(width) if i in left else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
@@ -265,9 +271,10 @@ def host() -> dict[str, Any]:
     }
 
 
-def arguments(description: str | None) -> argparse.ArgumentParser:
+def arguments(description: str | None, *, pairs: bool = True) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
-    parser.add_argument("--pairs", type=pair_count, default=30, help="interleaved pairs (30)")
+    if pairs:
+        parser.add_argument("--pairs", type=pair_count, default=30, help="interleaved pairs (30)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     return parser
 
@@ -293,12 +300,32 @@ def report(
     extra: dict[str, Any] | None = None,
     as_json: bool,
 ) -> None:
+    text = [
+        f"{results[0].pairs} interleaved pairs each; times and ratios are medians,",
+        "95 % is the interval of the median ratio\n",
+        table(results) + "\n",
+        *notes,
+    ]
+    rows = [asdict(c) for c in results]
+    emit(bench, rows, aims, "\n".join(text), extra=extra, as_json=as_json)
+
+
+def emit(
+    bench: str,
+    results: Sequence[dict[str, Any]],
+    aims: Sequence[Aim],
+    text: str,
+    *,
+    extra: dict[str, Any] | None = None,
+    as_json: bool,
+) -> None:
+    """The results as one JSON object, or `text`; with the host and the aims."""
     progress("")
     if as_json:
         out = {
             "bench": bench,
             "host": host(),
-            "results": [asdict(c) for c in results],
+            "results": results,
             "aims": [asdict(a) for a in aims],
             **(extra or {}),
         }
@@ -306,12 +333,7 @@ def report(
         return
     h = host()
     print(f"{h['cpu']}, {h['cpus']} CPUs, load {h['load']:.2f}, Python {h['python']}")
-    print(f"{results[0].pairs} interleaved pairs each; times and ratios are medians,")
-    print("95 % is the interval of the median ratio\n")
-    print(table(results))
-    print()
-    for note in notes:
-        print(note)
+    print(text)
     for a in aims:
         verdict = "met" if a.met else "MISSED"
         print(f"aim: {a.text}: {verdict}, worst {figure(a.measured)} ({a.worst})")
