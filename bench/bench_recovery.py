@@ -28,7 +28,7 @@ from pathlib import Path
 
 import common
 
-from xenemu.boot import BootConfig, Forward, System
+from xenemu.boot import BootConfig, Forward, System, collect_rarely
 from xenemu.machine import HANGUP, READABLE, WRITABLE, WorkKind
 from xenemu.vmm import Event
 
@@ -277,7 +277,8 @@ def main() -> None:
     if args.log % 2:
         parser.error("--log: extents of 2 MiB")
     try:
-        results = measure(args.connections, args.runs, args.log * MIB)
+        with collect_rarely():  # as xenemu boot does
+            results = measure(args.connections, args.runs, args.log * MIB)
     except (RuntimeError, OSError) as error:
         print(f"bench_recovery: {error}", file=sys.stderr)
         sys.exit(1)

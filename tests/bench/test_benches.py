@@ -76,6 +76,30 @@ def test_json(name: str) -> None:
         assert all(report["per_byte_ns"]["parts"][way] for way in ("upload", "download"))
 
 
+def test_recovery() -> None:
+    done = bench("recovery", "--connections", "1", "40", "--runs", "2", "--log", "16", "--json")
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    assert [(r["connections"], r["kind"]) for r in report["results"]] == [
+        (n, kind) for n in (1, 40) for kind in ("app", "kernel")
+    ]
+    for result in report["results"]:
+        steps = {name: spread["median"] for name, spread in result["steps"].items()}
+        assert set(steps) == {
+            "detection", "switch", "remap", "replay", "first byte", "answered", "total",
+        }  # fmt: skip
+        assert all(value > 0 for value in steps.values())
+        assert steps["detection"] < steps["first byte"] <= steps["answered"]
+        assert steps["remap"] + steps["replay"] < steps["total"]
+    assert report["aims"] == []  # that is for 1000 connections
+
+
+def test_recovery_refuses() -> None:
+    for wrong in (["--connections", "0"], ["--log", "3"], ["--runs", "1"]):
+        done = bench("recovery", *wrong)
+        assert done.returncode == 2 and wrong[0] in done.stderr
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_help_and_wrong_arguments(name: str) -> None:
     done = bench(name, "--help")
