@@ -1,10 +1,11 @@
 """What protection costs: two TCPs in one process, the wrappers between them on against off.
 
 memory   no link: packets go at once from one TCP into the other. The worst case, since
-         nothing else takes time; per byte, with its parts.
+         nothing else takes time; CPU time per byte, with its parts.
 1 and 10 Gbit/s
-         packets wait for their arrival against the real clock. `goodput` compares how long
-         the bytes took; `cpu` the time in which either end or a wrapper had work to do.
+         packets wait for their arrival against the real clock, which stands still while
+         another process has the CPU. Compared is how long the bytes took (goodput) and, in
+         lines with `cpu`, the time in which either end or a wrapper had work to do.
 upload   the service reads: payload is copied into the log before TCP may see it, the size
          of each read is recorded.
 download the service writes: headers are looked at, the peer's acks are noted.
@@ -24,7 +25,7 @@ import common
 
 LOG_BYTES = 64 << 20
 PART_BYTES = 1448
-PART_COUNT = 320 * 64
+PART_COUNT = 80 * 256
 READ_BYTES = 65536
 RATES = {"1 Gbit/s": 10**9, "10 Gbit/s": 10**10}
 SIZES = {0: 64 << 20, 10**9: 12 << 20, 10**10: 64 << 20}  # bytes of one transfer, by rate
@@ -37,7 +38,7 @@ FULL = 0.9
 class Cost:
     """One transfer, per byte."""
 
-    wall_ns: float
+    link_ns: float
     busy_ns: float
     instructions: float
 
@@ -59,7 +60,7 @@ class Pair:
         rc = self.lib.bench_pair_run(self.pair, upload, size, check, cost)
         if rc:
             raise OSError(-rc, f"transfer failed: {os.strerror(-rc)}")
-        return Cost(cost.wall_ns / size, cost.busy_ns / size, cost.instructions / size)
+        return Cost(cost.link_ns / size, cost.busy_ns / size, cost.instructions / size)
 
     def part(self, name: str) -> float:
         """Nanoseconds of one operation."""
@@ -125,7 +126,7 @@ def per_byte(ns: float) -> str:
 
 def describe(name: str, samples: Samples) -> str:
     """A transfer as bytes per second and instructions."""
-    on, off = (common.median([c.wall_ns for c in side]) for side in (samples.on, samples.off))
+    on, off = (common.median([c.link_ns for c in side]) for side in (samples.on, samples.off))
     text = f"{name}: off {1 / off:.2f} GB/s, {per_byte(off)}; on {1 / on:.2f} GB/s, {per_byte(on)}"
     counted = [common.median([c.instructions for c in side]) for side in (samples.off, samples.on)]
     if all(counted):
@@ -198,10 +199,10 @@ def main() -> None:
             notes.append(describe(f"{direction}, {name}", samples))
             if not rate:
                 memory[direction] = samples
-                wall = samples.comparison(f"{direction}, {name}", lambda c: c.wall_ns, size)
-                results.append(wall)
+                memory_cost = samples.comparison(f"{direction}, {name}", lambda c: c.link_ns, size)
+                results.append(memory_cost)
                 continue
-            goodput = samples.comparison(f"{direction}, {name}", lambda c: c.wall_ns, size)
+            goodput = samples.comparison(f"{direction}, {name}", lambda c: c.link_ns, size)
             cpu = samples.comparison(f"{direction}, {name}, cpu", lambda c: c.busy_ns, size)
             results += [goodput, cpu]
             linked.append((name, goodput, goodput.against_ns))

@@ -2,9 +2,10 @@
  *
  * What the machine does per packet is done here in its order (csrc/machine_network.c), and
  * nothing else: no events, no domains, no trace. Without a link a packet goes at once from
- * one TCP into the other, and time is virtual: a microsecond a turn. With one it waits in a
- * ring for its arrival against CLOCK_MONOTONIC; a turn that found nothing to do is not
- * counted as busy. Each transfer has a connection of its own, opened and closed outside of
+ * one TCP into the other, time is virtual, a microsecond a turn, and what is measured is the
+ * thread's CPU time. With one it waits in a ring for its arrival against CLOCK_MONOTONIC, less
+ * the time in which the kernel gave the CPU to somebody else; a turn that found nothing to do
+ * is not counted as busy. Each transfer has a connection of its own, opened and closed outside of
  * the clock.
  */
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/crc32c.h"
 #include "base/limits.h"
@@ -33,8 +35,9 @@ enum {
 	CHUNK = 65536,        /* what the programs read and write at a time */
 	PERIOD = 65521,       /* of the bytes that they move */
 	FLIGHTS = 4096,
-	BURST = 64,
+	BURST = 256,
 	LINK_DELAY = 20000,   /* ns */
+	LONG_TURN = 20000,    /* ns: long enough to have lost the CPU in it */
 };
 
 enum { UP, DOWN }; /* to the server, to the client */
@@ -53,6 +56,8 @@ struct bench_pipe {
 
 struct bench_pair {
 	xe_ns now, epoch;
+	xe_ns lost;  /* while another had the CPU */
+	long switches;
 	uint64_t rate, log_bytes;
 	bool moved; /* in this turn: it was not idle */
 	struct xe_tcp *client;
@@ -185,9 +190,28 @@ static xe_ns least(xe_ns a, xe_ns b)
 	return a < b ? a : b;
 }
 
+/* Whether this thread was made to leave the CPU since the last call. */
+static bool was_switched(struct bench_pair *b)
+{
+	struct rusage use;
+	long before = b->switches;
+
+	getrusage(RUSAGE_THREAD, &use);
+	b->switches = use.ru_nivcsw;
+	return b->switches != before;
+}
+
 static xe_ns now_of(struct bench_pair *b)
 {
-	return b->rate ? bench_now() - b->epoch : b->now + XE_US;
+	xe_ns now;
+
+	if (b->rate == 0)
+		return b->now + XE_US;
+	now = bench_now() - b->epoch - b->lost;
+	if (now - b->now < LONG_TURN || !was_switched(b))
+		return now;
+	b->lost += now - b->now;
+	return b->now;
 }
 
 /* ---- packets ---- */
@@ -429,17 +453,20 @@ int bench_pair_run(struct bench_pair *b, int upload, uint64_t bytes, int check,
 {
 	struct bench_transfer t = {.bytes = bytes, .upload = upload, .check = check};
 	struct xe_ssw_info info = {0};
-	uint64_t start;
+	uint64_t cpu;
+	xe_ns start;
 	int rc;
 
 	if (!open_connection(b, &t))
 		return -EPROTO;
 	bench_counter_start(&b->counter);
-	start = bench_now();
+	cpu = bench_cpu();
+	start = b->now;
 	rc = transfer(b, &t);
-	cost->wall_ns = bench_now() - start;
+	cpu = bench_cpu() - cpu;
 	cost->instructions = bench_counter_stop(&b->counter);
-	cost->busy_ns = b->rate ? t.busy : cost->wall_ns;
+	cost->link_ns = b->rate ? b->now - start : cpu;
+	cost->busy_ns = b->rate ? t.busy : cpu;
 	cost->bytes = bytes;
 	cost->reads = t.reads;
 	if (b->ssw)
@@ -455,7 +482,7 @@ int bench_pair_run(struct bench_pair *b, int upload, uint64_t bytes, int check,
 
 static uint64_t part_walk(struct bench_pair *b, enum bench_part part, uint64_t n)
 {
-	uint64_t at = 0, start = bench_now(), sum = 0;
+	uint64_t at = 0, start = bench_cpu(), sum = 0;
 
 	for (uint64_t i = 0; i < n; i++) {
 		const uint8_t *from = b->source + i % 64;
@@ -472,7 +499,7 @@ static uint64_t part_walk(struct bench_pair *b, enum bench_part part, uint64_t n
 		BENCH_BARRIER();
 	}
 	b->sum = sum;
-	return bench_now() - start;
+	return bench_cpu() - start;
 }
 
 static struct xe_segment segment(const struct xe_log_slot *log, bool in)
@@ -517,10 +544,10 @@ static uint64_t through_wrapper(struct bench_pair *b, const struct bench_transfe
 		for (int i = 0; i < BURST; i++, seg.seq += (uint32_t)size)
 			burst[i].len = xe_wire_build(burst[i].data, sizeof(burst[i].data), &seg,
 						     b->source, size);
-		start = bench_now();
+		start = bench_cpu();
 		for (int i = 0; i < BURST; i++)
 			passed += pass(b, in, burst[i].data, burst[i].len);
-		spent += bench_now() - start;
+		spent += bench_cpu() - start;
 	}
 	return passed >= n && (!in || !data || log->rcv_logged == passed * MSS) ? spent : 0;
 }
@@ -541,13 +568,13 @@ static void reset(struct bench_pair *b, const struct bench_transfer *t)
 
 static uint64_t records(struct bench_pair *b, struct bench_transfer *t, uint64_t n)
 {
-	uint64_t start = bench_now();
+	uint64_t start = bench_cpu();
 
 	for (uint64_t i = 0; i < n; i++) {
 		xe_nsw_record(&b->server.nsw, &b->server.conn[t->conn], CHUNK);
 		BENCH_BARRIER();
 	}
-	return bench_now() - start;
+	return bench_cpu() - start;
 }
 
 uint64_t bench_part(struct bench_pair *b, enum bench_part part, uint64_t n)

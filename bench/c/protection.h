@@ -3,7 +3,7 @@ struct bench_pair;
 
 struct bench_cost {
 	uint64_t bytes;
-	uint64_t wall_ns;
+	uint64_t link_ns; /* of the link's clock; of CPU time without a link */
 	uint64_t busy_ns; /* without the waiting for the link's clock */
 	uint64_t instructions; /* in user mode; 0: not counted */
 	uint64_t reads; /* of the service */
@@ -20,7 +20,7 @@ void bench_pair_close(struct bench_pair *b);
 int bench_pair_run(struct bench_pair *b, int upload, uint64_t bytes, int check,
 		   struct bench_cost *cost);
 
-/* The parts: nanoseconds of `n` operations (a multiple of 64) on 1448 bytes each. */
+/* The parts: CPU time of `n` operations (a multiple of 256) on 1448 bytes each, ns. */
 enum bench_part {
 	BENCH_COPY, /* memcpy to memory that is as large as the log */
 	BENCH_CHECKSUM, /* the one's complement sum that verifies a packet */
