@@ -8,7 +8,8 @@ memory   no link: packets go at once from one TCP into the other. The worst case
          lines with `cpu`, the time in which either end or a wrapper had work to do.
 upload   the service reads: payload is copied into the log before TCP may see it, the size
          of each read is recorded.
-download the service writes: headers are looked at, the peer's acks are noted.
+download the service writes: a copy of what is under way is kept, a CRC-32C of what the peer
+         has acked.
 
 Both ends share one CPU, so `cpu` is that of client, server and wrappers together. For
 instructions where the host counts none: valgrind --tool=callgrind with --pairs 2.
@@ -147,8 +148,9 @@ def added_per_byte(ns: dict[str, float], upload: bool) -> list[tuple[str, float]
             ("read records", ns["nsw, record of a read"] / READ_BYTES),
         ]
     return [
-        ("wrapper around data out", ns["ssw, data out"] / segment),
-        ("wrapper around ack in", ns["ssw, ack in"] / ack),
+        ("wrapper around data out, the copy included", ns["ssw, data out"] / segment),
+        ("crc32c of what is acked", ns["crc32c"] / segment),
+        ("wrapper around ack in, without it", ns["ssw, ack in"] / ack),
     ]
 
 

@@ -123,7 +123,6 @@ static uint16_t sum_words(const void *data, size_t n)
 {
 	const uint8_t *p = data;
 	uint64_t sum = 0, w;
-	uint16_t native, probe = 1;
 	uint8_t tail[8] = {0};
 	size_t blocks = n & ~(size_t)63;
 
@@ -141,9 +140,7 @@ static uint16_t sum_words(const void *data, size_t n)
 		memcpy(&w, tail, 8);
 		sum += (w & 0xffffffffu) + (w >> 32);
 	}
-	native = fold(sum);
-	memcpy(tail, &probe, sizeof(probe));
-	return tail[0] ? swap16(native) : native;
+	return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? swap16(fold(sum)) : fold(sum);
 }
 
 uint16_t xe_wire_checksum(const void *data, size_t n, uint32_t initial)
