@@ -122,8 +122,9 @@ static uint64_t sum_blocks(const uint8_t *p, size_t n)
 static uint16_t sum_words(const void *data, size_t n)
 {
 	const uint8_t *p = data;
-	uint64_t sum = 0, w;
-	uint8_t tail[8] = {0};
+	uint64_t sum = 0, eight;
+	uint32_t four;
+	uint16_t two;
 	size_t blocks = n & ~(size_t)63;
 
 	if (blocks) {
@@ -132,13 +133,22 @@ static uint16_t sum_words(const void *data, size_t n)
 		n -= blocks;
 	}
 	for (; n >= 8; n -= 8, p += 8) {
-		memcpy(&w, p, 8);
-		sum += (w & 0xffffffffu) + (w >> 32);
+		memcpy(&eight, p, 8);
+		sum += (eight & 0xffffffffu) + (eight >> 32);
 	}
-	if (n > 0) {
-		memcpy(tail, p, n);
-		memcpy(&w, tail, 8);
-		sum += (w & 0xffffffffu) + (w >> 32);
+	if (n & 4) {
+		memcpy(&four, p, 4);
+		sum += four;
+		p += 4;
+	}
+	if (n & 2) {
+		memcpy(&two, p, 2);
+		sum += two;
+		p += 2;
+	}
+	if (n & 1) {
+		memcpy(&two, (uint8_t[2]){*p, 0}, 2);
+		sum += two;
 	}
 	return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? swap16(fold(sum)) : fold(sum);
 }
