@@ -141,7 +141,7 @@ def added_per_byte(ns: dict[str, float], upload: bool) -> list[tuple[str, float]
     if upload:
         return [
             (
-                "wrapper around data in, less the checksum",
+                "wrapper around data in, the copy included, the checksum not",
                 (ns["ssw, data in"] - checksum) / segment,
             ),
             ("wrapper around ack out", ns["ssw, ack out"] / ack),
