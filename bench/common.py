@@ -10,6 +10,7 @@ import argparse
 import fcntl
 import importlib.util
 import json
+import math
 import os
 import platform
 import statistics
@@ -18,8 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import cffi
 from Cython.Build import cythonize
@@ -31,6 +33,8 @@ BUILD = ROOT / "build" / "bench"
 # As setup.py has them.
 COMPILE_ARGS = ["-std=c11", "-O2", "-fvisibility=hidden"]
 
+T = TypeVar("T")
+Condition = Callable[[], bool]
 Timed = Callable[[], float]
 """Runs what is timed once; nanoseconds of one operation."""
 
@@ -97,11 +101,31 @@ class Spread:
     q3: float
     min: float
     max: float
+    low: float  # low to high: a 95 % interval of the median
+    high: float
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
         q1, median, q3 = statistics.quantiles(values, n=4, method="inclusive")
-        return cls(median, q1, q3, min(values), max(values))
+        ordered = sorted(values)
+        outside = outside_interval(len(values))
+        low, high = ordered[outside], ordered[-1 - outside]
+        return cls(median, q1, q3, ordered[0], ordered[-1], low, high)
+
+
+def outside_interval(n: int, most: float = 0.05) -> int:
+    """How many of n ordered values on either side the interval of the median leaves out.
+
+    The number of values below the median is binomial, whatever their distribution is. Below
+    six values there is no such interval: none is left out.
+    """
+    outside, tails = 0, 2 / 2**n
+    while outside + 1 < n / 2:
+        tails += 2 * math.comb(n, outside + 1) / 2**n
+        if tails > most:
+            break
+        outside += 1
+    return outside
 
 
 @dataclass(frozen=True)
@@ -116,6 +140,43 @@ class Comparison:
     pairs: int
 
 
+def interleaved(a: Callable[[], T], b: Callable[[], T], *, pairs: int) -> tuple[list[T], list[T]]:
+    """`pairs` pairs of a and b after one that is not counted, every second one as b, a."""
+    of_a, of_b = [], []
+    a(), b()
+    for i in range(pairs):
+        if i % 2:
+            y, x = b(), a()
+        else:
+            x, y = a(), b()
+        of_a.append(x)
+        of_b.append(y)
+    return of_a, of_b
+
+
+def compared(
+    what: str,
+    against: str,
+    a_ns: Sequence[float],
+    b_ns: Sequence[float],
+    *,
+    size: int | None = None,
+    inverse: bool = False,
+) -> Comparison:
+    """The comparison that these pairs make. inverse: the ratio is b / a."""
+    ratios = [y / x if inverse else x / y for x, y in zip(a_ns, b_ns, strict=True)]
+    return Comparison(
+        what,
+        against,
+        size,
+        median(a_ns),
+        median(b_ns),
+        Spread.of(ratios),
+        inverse,
+        len(ratios),
+    )
+
+
 def compare(
     what: str,
     a: Timed,
@@ -126,27 +187,9 @@ def compare(
     size: int | None = None,
     inverse: bool = False,
 ) -> Comparison:
-    """`pairs` interleaved pairs, after one that is not counted. inverse: the ratio is b / a."""
-    a_ns, b_ns, ratios = [], [], []
-    a(), b()
-    for i in range(pairs):
-        if i % 2:
-            y, x = b(), a()
-        else:
-            x, y = a(), b()
-        a_ns.append(x)
-        b_ns.append(y)
-        ratios.append(y / x if inverse else x / y)
-    return Comparison(
-        what,
-        against,
-        size,
-        statistics.median(a_ns),
-        statistics.median(b_ns),
-        Spread.of(ratios),
-        inverse,
-        pairs,
-    )
+    """Times and compares `pairs` interleaved pairs."""
+    a_ns, b_ns = interleaved(a, b, pairs=pairs)
+    return compared(what, against, a_ns, b_ns, size=size, inverse=inverse)
 
 
 # ---- reporting ----
@@ -171,15 +214,19 @@ def aim(text: str, of: Sequence[Comparison], *, most: float = 0, least: float = 
 
 
 def duration(ns: float) -> str:
+    if ns < 10:
+        return f"{ns:.3f} ns"
     return f"{ns:.1f} ns" if ns < 10_000 else f"{ns / 1000:.1f} us"
 
 
 def figure(x: float) -> str:
+    if 0.5 < x < 2:
+        return f"{x:.3f}"
     return f"{x:.2f}" if x < 100 else f"{x:.0f}"
 
 
 def table(results: Sequence[Comparison]) -> str:
-    rows = [("what", "against", "bytes", "time", "its time", "ratio", "quartiles", "min - max")]
+    rows = [("what", "against", "bytes", "time", "its time", "ratio", "95 %", "quartiles")]
     for c in results:
         r = c.ratio
         rows.append(
@@ -190,14 +237,19 @@ def table(results: Sequence[Comparison]) -> str:
                 duration(c.what_ns),
                 duration(c.against_ns),
                 ("1/" if c.inverse else "") + figure(r.median),
+                f"{figure(r.low)} - {figure(r.high)}",
                 f"{figure(r.q1)} - {figure(r.q3)}",
-                f"{figure(r.min)} - {figure(r.max)}",
             )
         )
+    return aligned(rows, left={0, 1})
+
+
+def aligned(rows: Sequence[Sequence[str]], left: set[int]) -> str:
+    """Rows as columns; those of `left` are ranged left."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if i < 2 else cell.rjust(width)
+            cell.ljust(width) if i in left else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
@@ -219,9 +271,10 @@ def host() -> dict[str, Any]:
     }
 
 
-def arguments(description: str | None) -> argparse.ArgumentParser:
+def arguments(description: str | None, *, pairs: bool = True) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
-    parser.add_argument("--pairs", type=pair_count, default=30, help="interleaved pairs (30)")
+    if pairs:
+        parser.add_argument("--pairs", type=pair_count, default=30, help="interleaved pairs (30)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     return parser
 
@@ -244,25 +297,43 @@ def report(
     aims: Sequence[Aim],
     *,
     notes: Sequence[str] = (),
+    extra: dict[str, Any] | None = None,
     as_json: bool,
 ) -> None:
+    text = [
+        f"{results[0].pairs} interleaved pairs each; times and ratios are medians,",
+        "95 % is the interval of the median ratio\n",
+        table(results) + "\n",
+        *notes,
+    ]
+    rows = [asdict(c) for c in results]
+    emit(bench, rows, aims, "\n".join(text), extra=extra, as_json=as_json)
+
+
+def emit(
+    bench: str,
+    results: Sequence[dict[str, Any]],
+    aims: Sequence[Aim],
+    text: str,
+    *,
+    extra: dict[str, Any] | None = None,
+    as_json: bool,
+) -> None:
+    """The results as one JSON object, or `text`; with the host and the aims."""
     progress("")
     if as_json:
         out = {
             "bench": bench,
             "host": host(),
-            "results": [asdict(c) for c in results],
+            "results": results,
             "aims": [asdict(a) for a in aims],
+            **(extra or {}),
         }
         print(json.dumps(out, indent=2))
         return
     h = host()
     print(f"{h['cpu']}, {h['cpus']} CPUs, load {h['load']:.2f}, Python {h['python']}")
-    print(f"{results[0].pairs} interleaved pairs each; times and ratios are medians\n")
-    print(table(results))
-    print()
-    for note in notes:
-        print(note)
+    print(text)
     for a in aims:
         verdict = "met" if a.met else "MISSED"
         print(f"aim: {a.text}: {verdict}, worst {figure(a.measured)} ({a.worst})")

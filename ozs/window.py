@@ -5,6 +5,7 @@ next level by machine frame; which page of the direct map that is, its own table
 entries themselves are changed by mmu_update, 4 KiB each (PV has no large pages).
 """
 
+import struct
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +22,12 @@ EXTENT_BYTES = EXTENT_PAGES * PAGE
 ENTRIES = 512
 PTE_MFN = 0x000F_FFFF_FFFF_F000
 PTE_PRESENT_RW = 0x63  # present, writable, accessed, dirty
-UPDATE_BYTES = 16  # struct mmu_update
 BATCH = 4  # extents a hypercall
+# The struct mmu_update (ptr, val) of an extent's entries, as one number of 512 lanes of 16 bytes:
+# lane i of STEPS is what entry i has more than entry 0; ONES has a 1 in each lane.
+LANE = struct.Struct("<QQ")
+STEPS = int.from_bytes(b"".join(LANE.pack(8 * i, PAGE * i) for i in range(ENTRIES)), "little")
+ONES = int.from_bytes(LANE.pack(1, 0) * ENTRIES, "little")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,12 @@ class StartInfo:
 def direct(pfn: int) -> int:
     """Guest address of a page in the direct map."""
     return GUEST_BASE + pfn * PAGE
+
+
+def extent_updates(table: int, mfn: int) -> bytes:
+    """The updates that map an extent whose first frame is `mfn` by a whole level 1 table."""
+    first = table * PAGE | (mfn * PAGE | PTE_PRESENT_RW) << 64
+    return (STEPS + first * ONES).to_bytes(LANE.size * ENTRIES, "little")
 
 
 class LogWindow:
@@ -54,13 +65,7 @@ class LogWindow:
         tables = self._level1(len(mfns))
         for at in range(0, len(mfns), BATCH):
             batch = mfns[at : at + BATCH]
-            updates: array[int] = array("Q", bytes(UPDATE_BYTES * ENTRIES * len(batch)))
-            for i, mfn in enumerate(batch):
-                entry = tables[at + i] * PAGE
-                low, high = 2 * ENTRIES * i, 2 * ENTRIES * (i + 1)
-                first = mfn * PAGE | PTE_PRESENT_RW
-                updates[low:high:2] = array("Q", range(entry, entry + 8 * ENTRIES, 8))
-                updates[low + 1 : high : 2] = array("Q", range(first, first + EXTENT_BYTES, PAGE))
+            updates = b"".join(map(extent_updates, tables[at : at + len(batch)], batch))
             self._mmu_update(updates)
 
     def extent_mfns(self, count: int) -> list[int]:
@@ -68,10 +73,11 @@ class LogWindow:
         translate = self._node.guest_translate
         return [translate(LOG_WINDOW + i * EXTENT_BYTES) // PAGE for i in range(count)]
 
-    def _mmu_update(self, updates: "array[int]") -> None:
-        with argument(self._kernel, len(updates) * 8) as address:
-            self._node.guest_write(address, updates.tobytes())
-            self._node.hypercall(Hypercall.mmu_update, address, len(updates) // 2, 0, DOMID_SELF)
+    def _mmu_update(self, updates: bytes) -> None:
+        count = len(updates) // LANE.size
+        with argument(self._kernel, len(updates)) as address:
+            self._node.guest_write(address, updates)
+            self._node.hypercall(Hypercall.mmu_update, address, count, 0, DOMID_SELF)
 
     def _level1(self, count: int) -> list[int]:
         """Machine frames of the first `count` level 1 tables of the window (one an extent)."""

@@ -5,12 +5,23 @@
 #include <stdint.h>
 #include <time.h>
 
-static inline uint64_t bench_now(void)
+static inline uint64_t bench_clock(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static inline uint64_t bench_now(void)
+{
+	return bench_clock(CLOCK_MONOTONIC);
+}
+
+/* Time that this thread had a CPU. */
+static inline uint64_t bench_cpu(void)
+{
+	return bench_clock(CLOCK_THREAD_CPUTIME_ID);
 }
 
 /* Memory is as the abstract machine says here: stores before it happen, in every pass. */

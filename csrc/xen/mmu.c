@@ -99,6 +99,7 @@ static int update_table(struct xe_host *h, struct xe_domain *d, struct xe_domain
 	xe_mfn mfn = maddr >> XE_PAGE_SHIFT;
 	struct xe_frame *f = &h->frame[mfn];
 	uint64_t *slot = (uint64_t *)(void *)(h->memory + maddr);
+	bool cached = *slot & XE_PTE_PRESENT; /* the TLB holds no entry that was not */
 	int r;
 
 	if (!(f->flags & XE_FRAME_SYSTEM) || (f->type_info & XE_PGT_TYPE) == XE_PGT_WRITABLE)
@@ -108,7 +109,8 @@ static int update_table(struct xe_host *h, struct xe_domain *d, struct xe_domain
 	if (keep_ad)
 		val |= *slot & XE_PTE_AD;
 	r = mod_l1_entry(h, d, fd, slot, val);
-	xe_tlb_flush(d);
+	if (cached)
+		xe_tlb_flush(d);
 	return r;
 }
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-NAMES = ("logging", "hypercall")
+NAMES = ("logging", "hypercall", "protection")
+SMALL = {"protection": ("--scale", "0.02")}
+LINKED = [f"{way}, {rate} Gbit/s" for way in ("upload", "download") for rate in (1, 10)]
 SIZES = {64, 256, 1024, 1460, 4096, 16384, 65536}
 COMPARISONS = {
     "logging": {
@@ -29,6 +31,18 @@ COMPARISONS = {
         ("Python Machine.hypercall, real", "Cython no-op method"),
         ("Python Machine.hypercall, virtual", "os.getppid"),
     },
+    "protection": {
+        ("upload, memory", "off"),
+        ("download, memory", "off"),
+        *((name, "off") for name in LINKED),
+        *((f"{name}, cpu", "off") for name in LINKED),
+        ("checksum", "copy"),
+        ("crc32c", "copy"),
+        ("crc32c and copy", "copy"),
+        ("ssw, data in", "copy"),
+        ("ssw, data out", "copy"),
+        ("nsw, record of a read", "copy"),
+    },
 }
 
 
@@ -39,7 +53,7 @@ def bench(name: str, *args: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_json(name: str) -> None:
-    done = bench(name, "--pairs", "3", "--json")
+    done = bench(name, "--pairs", "3", "--json", *SMALL.get(name, ()))
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     assert report["bench"] == name
@@ -49,12 +63,41 @@ def test_json(name: str) -> None:
         assert result["pairs"] == 3
         assert all(math.isfinite(v) and v > 0 for v in ratio.values())
         assert ratio["min"] <= ratio["q1"] <= ratio["median"] <= ratio["q3"] <= ratio["max"]
+        assert ratio["min"] <= ratio["low"] <= ratio["median"] <= ratio["high"] <= ratio["max"]
         assert result["what_ns"] > 0 and result["against_ns"] > 0
     for aim in report["aims"]:
         assert aim["text"] and aim["worst"] and isinstance(aim["met"], bool)
     if name == "logging":
         sizes = {r["size"] for r in report["results"] if r["what"].startswith("append")}
         assert sizes == SIZES
+    if name == "protection":
+        assert isinstance(report["instructions_counted"], bool)
+        assert set(report["per_byte_ns"]["added"]) == {"upload", "download"}
+        assert all(report["per_byte_ns"]["parts"][way] for way in ("upload", "download"))
+
+
+def test_recovery() -> None:
+    done = bench("recovery", "--connections", "1", "40", "--runs", "2", "--log", "16", "--json")
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    assert [(r["connections"], r["kind"]) for r in report["results"]] == [
+        (n, kind) for n in (1, 40) for kind in ("app", "kernel")
+    ]
+    for result in report["results"]:
+        steps = {name: spread["median"] for name, spread in result["steps"].items()}
+        assert set(steps) == {
+            "detection", "switch", "remap", "replay", "first byte", "answered", "total",
+        }  # fmt: skip
+        assert all(value > 0 for value in steps.values())
+        assert steps["detection"] < steps["first byte"] <= steps["answered"]
+        assert steps["remap"] + steps["replay"] < steps["total"]
+    assert report["aims"] == []  # that is for 1000 connections
+
+
+def test_recovery_refuses() -> None:
+    for wrong in (["--connections", "0"], ["--log", "3"], ["--runs", "1"]):
+        done = bench("recovery", *wrong)
+        assert done.returncode == 2 and wrong[0] in done.stderr
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -68,7 +111,17 @@ def test_help_and_wrong_arguments(name: str) -> None:
 def test_table_states_the_aims() -> None:
     done = bench("hypercall", "--pairs", "2")
     assert done.returncode == 0, done.stderr
-    assert "median" in done.stdout and "quartiles" in done.stdout
+    assert "median" in done.stdout and "95 %" in done.stdout and "quartiles" in done.stdout
     verdicts = [line for line in done.stdout.splitlines() if line.startswith("aim: ")]
     assert len(verdicts) == 1
     assert ": met, " in verdicts[0] or ": MISSED, " in verdicts[0]
+
+
+@pytest.mark.parametrize(("n", "outside"), [(2, 0), (5, 0), (6, 0), (9, 1), (20, 5), (30, 9)])
+def test_interval_of_the_median_leaves_out(n: int, outside: int) -> None:
+    """Against the tables of the sign test at 5 %, two-sided."""
+    command = f"import common; print(common.outside_interval({n}))"
+    done = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True, cwd=ROOT / "bench"
+    )
+    assert done.stdout.split() == [str(outside)], done.stderr

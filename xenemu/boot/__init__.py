@@ -2,6 +2,7 @@
 
 from vzs import Timeline, as_dict, as_line, timelines
 from xenemu.boot.clients import add_client, run_client, small_config
+from xenemu.boot.collector import collect_rarely
 from xenemu.boot.config import (
     CONTROL_MEMORY,
     PRIMARY_MEMORY,
@@ -26,6 +27,7 @@ __all__ = [
     "add_client",
     "as_dict",
     "as_line",
+    "collect_rarely",
     "parse_forward",
     "parse_size",
     "run_client",

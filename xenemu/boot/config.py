@@ -50,6 +50,7 @@ class BootConfig:
     link: Link = Link()
     program: str = "xenemu.guest.programs.httpd"
     arguments: tuple[str, ...] | None = None  # None: those of httpd
+    max_socks: int = 0  # of each guest's TCP, a power of two; 0: the stack's default (1024)
 
     def __post_init__(self) -> None:
         """Raises ValueError for sizes that nothing can be built with."""

@@ -34,7 +34,7 @@ def build_guest(machine: Machine, config: BootConfig, domid: int, role: Role, no
     """
     info = machine.core.domain_info(domid)
     seed = config.seed * 1000 + info["generation"]
-    machine.core.attach_stack(domid, seed=seed)
+    machine.core.attach_stack(domid, seed=seed, max_socks=config.max_socks)
     machine.core.path_set(info["ip"], domid)
     kernel = Kernel(
         machine.domain(domid),

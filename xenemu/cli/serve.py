@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from xenemu.boot import BootConfig, System
+from xenemu.boot import BootConfig, System, collect_rarely
 from xenemu.cli.methods import Methods
 from xenemu.cli.rundir import socket_path
 from xenemu.cli.server import ControlServer, listen
@@ -60,7 +60,7 @@ def running(config: BootConfig, name: str, report: Report, stop: Stop) -> Iterat
         listener.close()
         path.unlink(missing_ok=True)
         raise
-    with system:
+    with system, collect_rarely():
         methods = Methods(system, stop.request).table()
         server = ControlServer(path, system.machine, methods, listener)
         try:
