@@ -397,7 +397,8 @@ static enum xe_verdict take_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 	}
 	if (c->early_fin)
 		note_fin(s, c, c->early_fin_at);
-	xe_ssw_check_closed(s, c, now);
+	if (c->attach != XE_FAKING)
+		xe_ssw_check_closed(s, c, now);
 	return XE_PASS;
 }
 
@@ -427,10 +428,10 @@ enum xe_verdict xe_ssw_ingress(struct xe_ssw *s, uint8_t *packet, size_t len, xe
 	}
 	if (c->state == XE_CONN_TOMBSTONE)
 		return take_tombstone(s, c, &p);
-	if (c->state == XE_CONN_SYN_SEEN || c->attach == XE_FAKING)
-		return c->attach == XE_FAKING ? XE_DROP : XE_PASS;
+	if (c->state == XE_CONN_SYN_SEEN)
+		return XE_PASS;
 	if (p.seg.flags & XE_RST)
-		return take_reset(s, c, &p);
+		return c->attach == XE_FAKING ? XE_DROP : take_reset(s, c, &p);
 	verdict = take_segment(s, c, &p, now);
 	if (verdict == XE_DROP || c->attach != XE_LIVE)
 		return XE_DROP;

@@ -1,8 +1,8 @@
 /* South-side wrapper, recovery: connections are re-established with a TCP that never saw
  * them, by a handshake that the peer never sees (thesis 2.2).
  *
- * L = the log's end, U = what the peer acked; both are frozen with the SYN/ACK, delta with
- * them. Handshakes are paced: at most XE_SSW_PACE under way, repeated until answered, so
+ * L = the log's end, frozen with the fake SYN; what comes after that is logged and handed to TCP
+ * once it is there. U = what the peer acked, frozen with the SYN/ACK, delta with it. Handshakes are paced: at most XE_SSW_PACE under way, repeated until answered, so
  * a small accept queue is filled no faster than the service empties it.
  */
 #include <errno.h>
@@ -120,10 +120,11 @@ static size_t fake_syn(struct xe_ssw *s, struct xe_conn *c, uint8_t *buf, size_t
 {
 	struct xe_segment seg = segment(c, XE_TO_GUEST);
 
-	if (c->attach == XE_DETACHED)
+	if (c->attach == XE_DETACHED) {
 		s->faking++;
+		c->fake_line = c->rcv_logged;
+	}
 	c->attach = XE_FAKING;
-	c->fake_line = c->rcv_logged;
 	c->retry_at = now + XE_SSW_RETRY;
 	seg.flags = XE_SYN;
 	seg.seq = c->peer_isn + (uint32_t)c->fake_line;
@@ -198,6 +199,10 @@ enum xe_verdict xe_ssw_reestablished(struct xe_ssw *s, struct xe_conn *c, struct
 		c->right_edge = c->tcp_right;
 	c->recovered = true;
 	c->lacking = c->ranges > 0;
+	if (c->rcv_logged > c->fake_line) { /* came since the fake SYN */
+		c->inject = (struct xe_stretch){c->fake_line, c->rcv_logged};
+		xe_ssw_todo(s, c, XE_TODO_INJECT);
+	}
 	s->count.reestablished++;
 	write_lines(s, c);
 	xe_ssw_settle(s, c);
@@ -313,7 +318,7 @@ static size_t make(struct xe_ssw *s, struct xe_conn *c, uint16_t what, uint8_t *
 	case XE_TODO_ACK:
 		return to_guest(c, XE_ACK, c->fake_line, buf, cap);
 	case XE_TODO_FIN:
-		return to_guest(c, XE_ACK | XE_FIN, c->fake_line, buf, cap);
+		return to_guest(c, XE_ACK | XE_FIN, c->peer_fin_at, buf, cap);
 	case XE_TODO_KILL:
 		return kill_guest(c, buf, cap);
 	case XE_TODO_INJECT:
@@ -337,7 +342,7 @@ static size_t do_todo(struct xe_ssw *s, struct xe_conn *c, uint8_t *buf, size_t 
 		      enum xe_direction *to)
 {
 	static const uint16_t order[] = {
-		XE_TODO_ACK,   XE_TODO_WAKE, XE_TODO_FIN,    XE_TODO_INJECT, XE_TODO_FIN_ACK,
+		XE_TODO_ACK,   XE_TODO_WAKE, XE_TODO_INJECT, XE_TODO_FIN,    XE_TODO_FIN_ACK,
 		XE_TODO_RESET, XE_TODO_KILL, XE_TODO_UPDATE, XE_TODO_ANSWER,
 	};
 	const uint16_t inside = XE_TODO_ACK | XE_TODO_FIN | XE_TODO_KILL | XE_TODO_INJECT |

@@ -1230,7 +1230,22 @@ static void test_logged_while_detached(void)
 	xe_ssw_replay(w.s, w.now);
 	expect_own(XE_TO_GUEST, XE_SYN);
 	xe_assert(w.p.seg.seq == peer_seq(150) - 1);
-	xe_assert(in_data(150, 50) == XE_DROP && slot()->rcv_logged == 150); /* L is frozen */
+	xe_assert(in_data(150, 50) == XE_DROP && slot()->rcv_logged == 300); /* L is frozen */
+	xe_assert(in(XE_RST, 300, 0, NULL, 0) == XE_DROP && conn());
+	xe_assert(in(XE_ACK | XE_FIN, 300, 0, NULL, 0) == XE_DROP);
+	w.now += XE_SSW_RETRY;
+	expect_own(XE_TO_GUEST, XE_SYN);
+	xe_assert(w.p.seg.seq == peer_seq(150) - 1);
+	xe_assert(answer_fake(9) == XE_DROP && slot()->replay_line == 150);
+	expect_own(XE_TO_GUEST, XE_ACK);
+	expect_own(XE_TO_NETWORK, XE_ACK);
+	xe_assert(w.p.seg.ack == peer_seq(150));
+	expect_own(XE_TO_GUEST, XE_ACK); /* what came since */
+	xe_assert(w.p.seg.seq == peer_seq(150));
+	payload_is(stream_bytes + 150, 150);
+	expect_own(XE_TO_GUEST, XE_ACK | XE_FIN);
+	xe_assert(w.p.seg.seq == peer_seq(300));
+	expect_quiet();
 }
 
 static void test_range_logged_while_detached(void)
