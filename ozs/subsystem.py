@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -140,6 +141,8 @@ class Ozs:
             except OSError as error:
                 reason = error.strerror or ""
                 self._note("not-protected", errno=error.errno or 0, reason=reason, attempt=attempt)
+                if error.errno == errno.EPERM:  # not the primary any more
+                    return
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 return

@@ -52,9 +52,13 @@ class ProtocolManager:
         self._vmm.emit("log-registered", primary, extents=extents)
 
     def _boot_backup(self, primary: int, backup: int, _b: int) -> None:
+        pair = self._vmm.pair(primary)
+        if pair is None or pair.backup != backup:
+            return
         self._vmm.emit("backup-created", backup, primary=primary)
         try:
             self._vmm.start_kernel(backup, primary)
+            self._health.watch(backup)
         except OSError as error:
             self._give_up(primary, backup, error.errno or errno.EIO)
             return
@@ -63,10 +67,12 @@ class ProtocolManager:
     def _boot_done(self, backup: int, _a: int, _b: int) -> None:
         pair = self._vmm.pair(backup)
         self._vmm.emit("backup-booted", backup)
-        self._health.watch(backup)
-        if pair is not None and pair.state is PairState.BOOTING:
+        if pair is None or pair.backup != backup:
+            return
+        if pair.state is PairState.BOOTING:
             self._transition += 1
             self._vmm.complete(pair.primary)
+        elif pair.state is PairState.RECOVERING:
             self._recovery.backup_ready(pair.primary)
 
     def _change_ip(self, primary: int, backup: int, _b: int) -> None:
@@ -103,12 +109,16 @@ class ProtocolManager:
 
     def _give_up(self, primary: int, backup: int, number: int) -> None:
         """A backup that cannot be had: C forgets it, the caller is told, it is destroyed."""
-        self._vmm.emit("backup-failed", backup, error=errno.errorcode.get(number, str(number)))
+        symbol = errno.errorcode.get(number, str(number))
+        self._vmm.emit("backup-failed", backup, error=symbol)
+        pair = self._vmm.pair(primary)
+        if pair is not None and pair.state is PairState.RECOVERING:
+            self._recovery.backup_failed(primary, f"the backup can't be had: {symbol}")
+            return
         self._transition += 1
         self._vmm.complete(primary, -number)
         if backup in self._vmm.domain_ids():
             self._vmm.destroy(backup)
-        self._recovery.backup_ready(primary)
 
     def _bound(self, primary: int, backup: int, state: PairState, after: int) -> None:
         """If the pair is still in `state` after a while, the transition has failed."""

@@ -29,6 +29,7 @@ enum xe_vmm_event {
 	XE_VMM_RECOVERY_DONE, /* node = new primary, a = old primary */
 	XE_VMM_LOG_REGISTERED, /* node = primary, a = extents */
 	XE_VMM_GRANT_INSTALLED, /* node = primary */
+	XE_VMM_BACKUP_GONE, /* node = primary, a = backup: it was destroyed while it was one */
 };
 
 struct xe_work {

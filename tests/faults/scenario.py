@@ -119,7 +119,7 @@ def run(root: Path, seed: int, link: Link, fault: str | None, after_events: int)
                 left = after_events - (core.event_index - start_events)
                 system.machine.step(deadline, left)
             if not process.exited:
-                (system.crash_app if fault == "app" else system.crash_kernel)()
+                system.crash(fault)
         if not system.run_until(lambda: process.exited, BOUND_SECONDS):
             report.append("the client hangs")
         events, seconds = core.event_index - start_events, (system.now - start_time) / 1e9

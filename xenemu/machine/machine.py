@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from xenemu._core._machine import Machine as Core
 
 HOST = 0x10000  # XE_NODE_HOST of csrc/base/work.h
+RUNS, HANGS = 0, 2  # enum xe_kernel_fault of csrc/machine.h
 SLICE_NS = 100_000_000  # run_forever looks at `stop` at least this often
 
 
@@ -229,7 +230,7 @@ class Machine:
             for vmm in self._vmm:
                 vmm.work(kind, node, arg, a, b)
         handler = self._handlers.get(node)
-        if handler is not None:
+        if handler is not None and not self.core.kernel_fault(node):
             handler.work(kind, arg, a, b)
 
     def _live(self, domid: int, generation: int | None = None) -> bool:
@@ -243,12 +244,16 @@ class Machine:
             return False
         return bool(info["runnable"])
 
+    def _steps(self, domid: int) -> bool:
+        """Its processes may run; those of a kernel that hangs do."""
+        return self._live(domid) and self.core.kernel_fault(domid) in (RUNS, HANGS)
+
     def _settle(self) -> None:
         """Runs the processes of all kernels, in order of node, until none is runnable."""
         busy = True
         while busy:
             busy = False
             for node, handler in self._order:
-                if handler.runnable() and (node >= HOST or self._live(node)):
+                if handler.runnable() and (node >= HOST or self._steps(node)):
                     handler.run()
                     busy = True

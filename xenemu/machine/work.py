@@ -32,3 +32,4 @@ class VmmEvent(IntEnum):
     RECOVERY_DONE = 11  # new primary; a = old primary
     LOG_REGISTERED = 12  # primary; a = extents
     GRANT_INSTALLED = 13  # primary
+    BACKUP_GONE = 14  # primary; a = backup: destroyed while it was one

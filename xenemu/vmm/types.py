@@ -35,6 +35,7 @@ class PairInfo:
     state: PairState
     primary: int
     backup: int
+    backup_booted: bool
     old_primary: int
     ip: int
     backup_has_primary_ip: bool
