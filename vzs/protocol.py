@@ -46,14 +46,14 @@ class ProtocolManager:
 
     def _grant_installed(self, primary: int, _a: int, _b: int) -> None:
         self._vmm.emit("grant-installed", primary)
-        self._health.watch(primary)
+        if self._vmm.pair(primary) is not None:
+            self._health.watch(primary)
 
     def _log_registered(self, primary: int, extents: int, _b: int) -> None:
         self._vmm.emit("log-registered", primary, extents=extents)
 
     def _boot_backup(self, primary: int, backup: int, _b: int) -> None:
-        pair = self._vmm.pair(primary)
-        if pair is None or pair.backup != backup:
+        if not self._is(primary, backup, PairState.BOOTING, PairState.RECOVERING):
             return
         self._vmm.emit("backup-created", backup, primary=primary)
         try:
@@ -77,6 +77,8 @@ class ProtocolManager:
 
     def _change_ip(self, primary: int, backup: int, _b: int) -> None:
         # C has set the address that GET_IP answers.
+        if not self._is(primary, backup, PairState.CHANGING_IP):
+            return
         self._vmm.emit("change-ip", backup)
         self._vmm.signal(backup, ZlSignal.CHANGE_IP)
         self._bound(primary, backup, PairState.CHANGING_IP, CHANGE_IP_TIMEOUT_NS)
@@ -97,15 +99,22 @@ class ProtocolManager:
 
     def _woken(self, backup: int, _a: int, _b: int) -> None:
         self._vmm.emit("backup-awake", backup)
-        self._health.watch(backup)
+        if self._vmm.pair(backup) is not None:
+            self._health.watch(backup)
 
-    def _migrate(self, primary: int, _a: int, _b: int) -> None:
+    def _migrate(self, primary: int, backup: int, _b: int) -> None:
         self._vmm.emit("migrate", primary)
-        self._vmm.signal(primary, ZlSignal.QUIESCE)
+        if self._is(primary, backup, PairState.MIGRATING):
+            self._vmm.signal(primary, ZlSignal.QUIESCE)
 
     def _quiesced(self, primary: int, _a: int, _b: int) -> None:
         self._vmm.emit("quiesced", primary)
         self._recovery.migrate(primary)
+
+    def _is(self, primary: int, backup: int, *states: PairState) -> bool:
+        """What the event says is still so: a fault may have been handled since it was queued."""
+        pair = self._vmm.pair(primary)
+        return pair is not None and pair.backup == backup and pair.state in states
 
     def _give_up(self, primary: int, backup: int, number: int) -> None:
         """A backup that cannot be had: C forgets it, the caller is told, it is destroyed."""

@@ -221,6 +221,8 @@ class Machine:
                 callback()
             return
         if kind == WorkKind.VMM:
+            if self._replaced(node, generation):
+                return
             for vmm in self._vmm:
                 vmm.work(kind, node, arg, a, b)
             return
@@ -243,6 +245,11 @@ class Machine:
         if info["generation"] != known or (generation is not None and generation != known):
             return False
         return bool(info["runnable"])
+
+    def _replaced(self, domid: int, generation: int) -> bool:
+        """The domain that the work is about is gone, and its id is another's."""
+        known = self._generations.get(domid)
+        return known is not None and generation not in (0, known)
 
     def _steps(self, domid: int) -> bool:
         """Its processes may run; those of a kernel that hangs do."""
