@@ -193,7 +193,8 @@ class System:
         except OSError:
             return False
         pair = self.vmm.pair(primary.domid)
-        return pair is not None and pair.state.name == "SUSPENDED" and not primary.failed
+        healthy = not primary.failed and not self.machine.core.kernel_fault(primary.domid)
+        return healthy and pair is not None and pair.state.name == "SUSPENDED"
 
     def crash(self, what: str, how: str = "") -> int:
         """Injects a fault (xenemu.boot.crash); the domain that got it.
