@@ -15,7 +15,7 @@ from ozs.window import EXTENT_BYTES, StartInfo
 from ozs.wrappers import Wrappers
 from ozs.zeroloss import zeroloss_op
 from ozs.zlctl import zlctl
-from xenemu._abi import ZlOp, ZlSignal
+from xenemu._abi import TcpFeature, ZlOp, ZlSignal
 from xenemu.guest import GUEST_BASE, Kernel, Process
 
 Note = Callable[..., None]
@@ -34,13 +34,17 @@ class Role(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OzsConfig:
-    """`log_bytes` counts for a primary only; `protect_again`: boot a backup after a recovery."""
+    """`log_bytes` counts for a primary only; `protect_again`: boot a backup after a recovery.
+
+    `tcp_features`: what the kernel's TCP can; a backup must be able to do what its primary can.
+    """
 
     role: Role
     start_info: StartInfo
     heartbeat_page: int = HEARTBEAT_PAGE
     log_bytes: int = 0
     protect_again: bool = True
+    tcp_features: TcpFeature = TcpFeature.TIMESTAMPS | TcpFeature.WINDOW_SCALE
 
 
 class Ozs:
@@ -55,7 +59,7 @@ class Ozs:
         self._registered = False
         self._service_up = asyncio.Event()
         self.completion = Completion()
-        self.syscalls = SystemCalls(kernel, self.completion, self._prepare)
+        self.syscalls = SystemCalls(kernel, self.completion, self._prepare, config.tcp_features)
         self.syscalls.install()
         self.wrappers = Wrappers(kernel)
         self.health = HealthMonitor(kernel, note)
@@ -97,7 +101,7 @@ class Ozs:
         self._service_up.set()
         self._note("service-up")
         if self.role is Role.BACKUP:
-            zeroloss_op(self.kernel, ZlOp.BOOT_DONE)
+            zeroloss_op(self.kernel, ZlOp.BOOT_DONE, value=self.config.tcp_features)
 
     async def boot_up(self) -> int:
         """The primary's part of fig. 7; the backup's domain id. OSError."""

@@ -9,7 +9,7 @@ import errno
 
 from vzs.health import HealthMonitor
 from vzs.recovery import RecoveryManager
-from xenemu._abi import ZlSignal
+from xenemu._abi import TcpFeature, ZlSignal
 from xenemu.vmm import PairState, Vmm, VmmEvent
 
 BOOT_TIMEOUT_NS = 20_000_000_000
@@ -64,10 +64,16 @@ class ProtocolManager:
             return
         self._bound(primary, backup, PairState.BOOTING, BOOT_TIMEOUT_NS)
 
-    def _boot_done(self, backup: int, _a: int, _b: int) -> None:
+    def _boot_done(self, backup: int, features: int, _b: int) -> None:
         pair = self._vmm.pair(backup)
         self._vmm.emit("backup-booted", backup)
         if pair is None or pair.backup != backup:
+            return
+        lacks = pair.features & ~TcpFeature(features)
+        if lacks:  # found out now, not at the fault
+            names = "|".join(feature.name or "" for feature in lacks)
+            self._vmm.emit("backup-refused", backup, lacks=names)
+            self._give_up(pair.primary, backup, errno.EOPNOTSUPP)
             return
         if pair.state is PairState.BOOTING:
             self._transition += 1

@@ -17,7 +17,7 @@ enum xe_work_kind {
 
 enum xe_vmm_event {
 	XE_VMM_BOOT_BACKUP = 1, /* node = primary, a = backup domid: build and start its kernel */
-	XE_VMM_BOOT_DONE, /* node = backup */
+	XE_VMM_BOOT_DONE, /* node = backup, a = its tcp_feature bits */
 	XE_VMM_CHANGE_IP, /* node = primary, a = backup: signal the backup */
 	XE_VMM_IP_SET, /* node = backup, a = address */
 	XE_VMM_SUSPENDED, /* node = backup */

@@ -111,6 +111,7 @@ struct xe_pair_info {
 	enum xe_pair_state state;
 	uint32_t primary, backup; /* backup: 0 if none */
 	bool backup_booted; /* it said BOOT_DONE */
+	uint64_t features; /* tcp_feature bits that the primary said with BOOT_BACKUP */
 	uint32_t old_primary; /* while recovering and until its references are dropped; else 0 */
 	uint32_t ip; /* the shared service address */
 	bool backup_has_primary_ip;

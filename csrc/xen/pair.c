@@ -122,6 +122,7 @@ static int boot_backup(struct xe_host *h, struct xe_domain *d, struct xe_zl_arg 
 	if (r)
 		return r;
 	p->state = XE_PAIR_BOOTING;
+	p->features = a->value;
 	a->domid = p->backup;
 	xe_queue_vmm(h, d, XE_VMM_BOOT_BACKUP, p->backup, 0);
 	return 0;
@@ -425,6 +426,7 @@ int xe_pair_info(const struct xe_host *h, uint32_t domid, struct xe_pair_info *o
 		.primary = p->primary,
 		.backup = p->backup,
 		.backup_booted = p->backup_booted,
+		.features = p->features,
 		.old_primary = p->old_primary,
 		.ip = p->ip,
 		.backup_has_primary_ip = p->backup_has_primary_ip,

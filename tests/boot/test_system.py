@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from xenemu._abi import TcpFeature
 from xenemu.boot import Link, System, add_client, run_client, small_config, timelines
 
 MS = 1_000_000
@@ -173,6 +174,19 @@ def test_find_and_pause(root: Path) -> None:
         with pytest.raises(OSError) as caught:
             system.unpause(1)
         assert caught.value.errno == errno.EINVAL
+
+
+@pytest.mark.parametrize("lacks", list(TcpFeature))
+def test_a_backup_whose_tcp_lacks_a_feature_is_refused_at_boot_up(
+    root: Path, lacks: TcpFeature
+) -> None:
+    every = TcpFeature.TIMESTAMPS | TcpFeature.WINDOW_SCALE
+    with System(small_config(root=root, backup_tcp=every & ~lacks)) as system:
+        with pytest.raises(OSError, match="not supported"):
+            system.boot()
+        refused = next(e for e in system.log.since() if e.name == "backup-refused")
+        assert refused.details["lacks"] == lacks.name
+        assert system.machine.core.domain_ids() == [0, 1]
 
 
 def test_a_paused_primary_is_not_taken_for_dead(root: Path) -> None:

@@ -120,9 +120,14 @@ def test_a_fault_at_every_step_of_figure_7_and_of_a_migration(
             else:
                 system.exec(primary, ["zlctl", during], lambda status, output: None)
             system.run_for(delay)
-            hit(system, {"app": "primary app", "kernel": "primary kernel"}.get(what, "backup kernel"))
+            hit(
+                system,
+                {"app": "primary app", "kernel": "primary kernel"}.get(what, "backup kernel"),
+            )
             assert run.finish() == [], (delay, run.names()[-40:])
-            if during != "wakeup-backup" and not (during == "change-backup-ip" and what == "backup"):
+            if during != "wakeup-backup" and not (
+                during == "change-backup-ip" and what == "backup"
+            ):
                 continue
             if what != "backup":
                 assert run.protected()

@@ -95,31 +95,30 @@ def test_a_fault_inside_a_socket_call_abandons_the_step(
     world: World, tmp_path: Path, what: str, call: str, before: bool
 ) -> None:
     real = (socket.socket, sys.stdout, sys.get_asyncgen_hooks())
-    process = world.server.spawn(Service(tmp_path))
+    service = [world.server.spawn(Service(tmp_path))]
 
     def fault() -> None:
         if what == "app":
-            world.server.sig_exit(process.pid, signal.SIGSEGV)
+            world.server.sig_exit(service[0].pid, signal.SIGSEGV)
         else:
             world.machine.detach(world.server.node)
 
-    hits = fault_at(world, process, call, before, fault)
+    hits = fault_at(world, service[0], call, before, fault)
     other = world.server.spawn(sleeper, ["0.5"])
-    client = world.client.spawn(talk)
+    world.client.spawn(talk)
     assert world.until(lambda: bool(hits), 30)
     world.sleep(1)
-    assert process.exited
-    assert process.exit_status == (139 if what == "app" else None)
+    assert service[0].exited
+    assert service[0].exit_status == (139 if what == "app" else None)
     assert other.exited
     assert list(tmp_path.iterdir()) == []
     assert (socket.socket, sys.stdout, sys.get_asyncgen_hooks()) == real
     with pytest.raises(RuntimeError):
         asyncio.get_running_loop()
     assert asyncio.run(asyncio.sleep(0, "the host's own loop works")) is not None
-    del client
     world.server.processes.clear()
     world.server.socket_call_hook = None
-    del process, fault, hits
+    service.clear()
     gc.collect()
     assert list(tmp_path.iterdir()) == []
     later = world.client.spawn(sleeper, ["0"])

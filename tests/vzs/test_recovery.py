@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from vzs import EventLog, Vzs
-from xenemu._abi import FaultKind, ZlSignal
+from xenemu._abi import FaultKind, TcpFeature, ZlSignal
 from xenemu.vmm import Event, PairState, Vmm, VmmEvent, WrapperEvent
 
 IP = 0x0A000001
@@ -22,7 +22,7 @@ class Host:
         self.domains = [0, 1, 2]
         self.pair = {
             "state": int(PairState.SUSPENDED), "primary": 1, "backup": 2, "old_primary": 0,
-            "backup_booted": 1, "ip": IP, "backup_has_primary_ip": 1, "extents": 8,
+            "backup_booted": 1, "features": 3, "ip": IP, "backup_has_primary_ip": 1, "extents": 8,
         }  # fmt: skip
         self.paused = {2: 1}
         self.start_error: OSError | None = None
@@ -121,9 +121,9 @@ def test_a_fault_is_fenced_at_once_and_waits_for_a_booting_backup(host: Host, vm
     vmm.deliver(VmmEvent.FAULT, 1, FaultKind.APP, 0)
     assert host.did() == ["vzs_fence"]
     host.pair |= {"state": int(PairState.RECOVERING), "backup_booted": 1}
-    vmm.deliver(VmmEvent.BOOT_DONE, 2, 0, 0)
+    vmm.deliver(VmmEvent.BOOT_DONE, 2, 3, 0)
     assert host.did()[1:] == ["path_set", "unpause", "heartbeat_arm", "vzs_signal"]
-    vmm.deliver(VmmEvent.BOOT_DONE, 2, 0, 0)
+    vmm.deliver(VmmEvent.BOOT_DONE, 2, 3, 0)
     assert host.did().count("path_set") == 1
 
 
@@ -139,7 +139,7 @@ def test_a_fault_without_a_backup_boots_one(host: Host, vmm: Vmm) -> None:
     wanted = ["vzs_fence", "vzs_boot_backup", "start_kernel", "heartbeat_arm"]
     assert host.did() == wanted
     host.pair["backup_booted"] = 1
-    vmm.deliver(VmmEvent.BOOT_DONE, 3, 0, 0)
+    vmm.deliver(VmmEvent.BOOT_DONE, 3, 3, 0)
     assert ("path_set", IP, 3) in host.calls
     assert host.calls[-1] == ("vzs_signal", 3, int(ZlSignal.RECOVER | ZlSignal.CHANGE_IP))
 
@@ -256,7 +256,7 @@ def test_a_backup_that_never_comes_up(host: Host, vmm: Vmm) -> None:
 def test_a_timer_of_a_finished_transition_does_nothing(host: Host, vmm: Vmm) -> None:
     host.pair["state"] = int(PairState.BOOTING)
     vmm.deliver(VmmEvent.BOOT_BACKUP, 1, 2, 0)
-    vmm.deliver(VmmEvent.BOOT_DONE, 2, 0, 0)
+    vmm.deliver(VmmEvent.BOOT_DONE, 2, 3, 0)
     before = list(host.calls)
     host.later[0]()
     assert host.calls == before
@@ -273,3 +273,23 @@ def test_a_fault_of_somebody_else_decides_nothing(host: Host, vmm: Vmm) -> None:
     vmm.deliver(VmmEvent.FAULT, 0, FaultKind.KERNEL, 0)
     assert host.calls == []
     assert host.names() == ["fault"]
+
+
+@pytest.mark.parametrize("has", [TcpFeature(0), TcpFeature.TIMESTAMPS, TcpFeature.WINDOW_SCALE])
+def test_a_backup_whose_tcp_lacks_a_feature_is_refused(
+    host: Host, vmm: Vmm, has: TcpFeature
+) -> None:
+    host.pair |= {"state": int(PairState.BOOTING)}
+    vmm.deliver(VmmEvent.BOOT_DONE, 2, has, 0)
+    assert ("vzs_complete", 1, -errno.EOPNOTSUPP) in host.calls
+    assert ("destroy_domain", 2) in host.calls
+    refused = next(event for event in host.log.since() if event.name == "backup-refused")
+    assert refused.details["lacks"] == "|".join(
+        feature.name or "" for feature in TcpFeature if feature not in has
+    )
+
+
+def test_a_backup_with_what_the_primary_has_is_enough(host: Host, vmm: Vmm) -> None:
+    host.pair |= {"state": int(PairState.BOOTING), "features": 1}
+    vmm.deliver(VmmEvent.BOOT_DONE, 2, 1, 0)
+    assert ("vzs_complete", 1, 0) in host.calls

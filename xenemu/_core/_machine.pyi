@@ -35,7 +35,16 @@ class Machine:
     def create_domain(
         self, *, pages: int, max_pages: int, window_pages: int, privileged: bool, ip: int
     ) -> int: ...
-    def attach_stack(self, domid: int, *, seed: int, max_socks: int = 0, buffer: int = 0) -> None:
+    def attach_stack(
+        self,
+        domid: int,
+        *,
+        seed: int,
+        max_socks: int = 0,
+        buffer: int = 0,
+        timestamps: bool = True,
+        window_scale: bool = True,
+    ) -> None:
         """Gives a domain its guest TCP (kernel boot). Rebooting replaces it."""
     def destroy_domain(self, domid: int) -> None: ...
     def pause(self, domid: int) -> None: ...

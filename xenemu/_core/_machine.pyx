@@ -60,6 +60,8 @@ cdef extern from "machine.h" nogil:
         uint32_t max_socks
         uint32_t snd_buf
         uint32_t rcv_buf
+        bint no_timestamps
+        bint no_wscale
         uint64_t seed
     struct xe_tcp_info:
         uint32_t local_addr
@@ -98,6 +100,7 @@ cdef extern from "machine.h" nogil:
         uint32_t primary
         uint32_t backup
         bint backup_booted
+        uint64_t features
         uint32_t old_primary
         uint32_t ip
         bint backup_has_primary_ip
@@ -313,13 +316,16 @@ cdef class Machine:
         check(xe_domain_create(self._h, &cfg, &domid))
         return domid
 
-    def attach_stack(self, uint32_t domid, *, uint64_t seed, uint32_t max_socks=0, uint32_t buffer=0):
+    def attach_stack(self, uint32_t domid, *, uint64_t seed, uint32_t max_socks=0, uint32_t buffer=0,
+                     bint timestamps=True, bint window_scale=True):
         cdef xe_tcp_config cfg
         self._open()
         memset(&cfg, 0, sizeof(cfg))
         cfg.seed = seed
         cfg.max_socks = max_socks
         cfg.snd_buf = cfg.rcv_buf = buffer
+        cfg.no_timestamps = not timestamps
+        cfg.no_wscale = not window_scale
         check(xe_machine_attach_stack(self._m, domid, &cfg))
 
     def destroy_domain(self, uint32_t domid):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from xenemu._abi import ZlSignal
+from xenemu._abi import TcpFeature, ZlSignal
 from xenemu.machine import VmmEvent
 from xenemu.vmm.types import DomainInfo, Event, PairInfo, PairState, WrapperEvent
 
@@ -109,6 +109,7 @@ class Vmm:
             primary=info["primary"],
             backup=info["backup"],
             backup_booted=bool(info["backup_booted"]),
+            features=TcpFeature(info["features"]),
             old_primary=info["old_primary"],
             ip=info["ip"],
             backup_has_primary_ip=bool(info["backup_has_primary_ip"]),
