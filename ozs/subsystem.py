@@ -57,16 +57,19 @@ class Ozs:
         self.role = config.role
         self._note = note
         self._registered = False
+        self._protector: Process | None = None
         self._service_up = asyncio.Event()
         self.completion = Completion()
-        self.syscalls = SystemCalls(kernel, self.completion, self._prepare, config.tcp_features)
+        self.syscalls = SystemCalls(
+            kernel, self.completion, self._prepare, config.tcp_features, self._backup_lost
+        )
         self.syscalls.install()
         self.wrappers = Wrappers(kernel)
         self.health = HealthMonitor(kernel, note)
         self.recovery = RecoveryManager(kernel, config.start_info, self.completion, note)
         self.protocol = ProtocolManager(kernel, self.completion, note)
         self.protocol.on(ZlSignal.RECOVER, self._recover)
-        self.protocol.on(ZlSignal.FAILED, self._backup_lost)
+        self.protocol.on(ZlSignal.FAILED, self._failed)
         if config.role is not Role.CONTROL:
             self.heartbeat = HeartbeatGenerator(kernel, config.heartbeat_page)
         kernel.commands["zlctl"] = zlctl
@@ -130,13 +133,18 @@ class Ozs:
         self.role = Role.PRIMARY
         self._protect_again()
 
-    async def _backup_lost(self) -> None:
+    async def _failed(self) -> None:
+        self._backup_lost()
+
+    def _backup_lost(self) -> None:
         if self.role is Role.PRIMARY:
             self._protect_again()
 
     def _protect_again(self) -> None:
-        if self.config.protect_again:
-            self.kernel.spawn(self._protect, name="ozs-protect")
+        if not self.config.protect_again:
+            return
+        if self._protector is None or self._protector.exited:
+            self._protector = self.kernel.spawn(self._protect, name="ozs-protect")
 
     async def _protect(self, _argv: list[str]) -> None:
         for attempt in range(1, ATTEMPTS + 1):

@@ -66,13 +66,16 @@ class SystemCalls:
         completion: Completion,
         prepare: Callable[[], None],
         features: int = 0,
+        lost: Callable[[], None] = lambda: None,
     ) -> None:
         """`prepare` registers the log and the wrappers, before a backup is booted; `features` are
-        the TcpFeature bits that a backup must have."""
+        the TcpFeature bits that a backup must have; `lost` runs when a call fails with its backup.
+        """
         self._kernel = kernel
         self._prepare = prepare
         self._completion = completion
         self._features = features
+        self._lost = lost
 
     def install(self) -> None:
         """Puts the six into the kernel's table."""
@@ -123,6 +126,8 @@ class SystemCalls:
             raise os_error(errno.ETIMEDOUT, "the VMM did not answer") from None
         finally:
             self._completion.disarm()
+        if status == -errno.EIO and op is not ZlOp.BOOT_BACKUP:
+            self._lost()
         if status:
             raise os_error(-status, f"{op.name.lower()} failed")
         return result.domid

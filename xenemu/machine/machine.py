@@ -220,17 +220,13 @@ class Machine:
             if callback is not None:
                 callback()
             return
-        if kind == WorkKind.VMM:
+        if kind in (WorkKind.VMM, WorkKind.WRAPPER):  # of a fenced domain too
             if self._replaced(node, generation):
                 return
             for vmm in self._vmm:
                 vmm.work(kind, node, arg, a, b)
+        if kind == WorkKind.VMM or (node < HOST and not self._live(node, generation)):
             return
-        if node < HOST and not self._live(node, generation):
-            return
-        if kind == WorkKind.WRAPPER:
-            for vmm in self._vmm:
-                vmm.work(kind, node, arg, a, b)
         handler = self._handlers.get(node)
         if handler is not None and not self.core.kernel_fault(node):
             handler.work(kind, arg, a, b)
