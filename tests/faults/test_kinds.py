@@ -7,6 +7,7 @@ import pytest
 from faults.double import Run
 from faults.scenario import CLEAN, LOSSY
 from xenemu.boot.crash import HOWS, parse_crash
+from xenemu.guest import Process
 
 KINDS = [(what, how) for what, hows in HOWS.items() for how in hows]
 SHORT = ("stall:0.001", "stall:0.009")  # below two ticks: nobody notices
@@ -92,3 +93,45 @@ def test_ten_faults_within_one_transfer(tmp_path: Path, link: object) -> None:
 def test_unknown_kinds(what: str, how: str) -> None:
     with pytest.raises(ValueError):
         parse_crash(what, how)
+
+
+def crash_at_call(run: Run, number: int, before: bool, what: str, how: str) -> list[str]:
+    """At that socket call of the service; the calls so far."""
+    guest = run.system.primary()
+    calls: list[str] = []
+
+    def hook(caller: Process, name: str, is_before: bool) -> None:
+        if caller is guest.service and is_before is before:
+            calls.append(name)
+            if len(calls) == number:
+                run.system.crash(what, how)
+
+    guest.kernel.socket_call_hook = hook
+    return calls
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize(
+    ("what", "how"), [("app", "SIGSEGV"), ("app", "exit"), ("kernel", "panic"), ("kernel", "hang")]
+)
+def test_at_socket_calls_of_the_service(tmp_path: Path, what: str, how: str, before: bool) -> None:
+    for number in range(1, 30, 4):
+        with Run(tmp_path, seed=8, link=CLEAN) as run:
+            calls = crash_at_call(run, number, before, what, how)
+            assert run.finish() == [], number
+            assert len(calls) >= number
+            assert run.protected()
+
+
+@pytest.mark.parametrize(
+    ("what", "how"), [("kernel", "hang"), ("kernel", "stall"), ("app", "exit")]
+)
+def test_the_same_seed_gives_the_same_trace(tmp_path: Path, what: str, how: str) -> None:
+    def once() -> int:
+        with Run(tmp_path, seed=9, link=LOSSY) as run:
+            run.events(300)
+            run.system.crash(what, how)
+            assert run.finish() == []
+            return run.core.trace_hash
+
+    assert once() == once()
