@@ -145,7 +145,7 @@ void xe_machine_post(struct xe_machine *m, const struct xe_work *w)
 		m->work[m->work_count++] = *w;
 }
 
-static struct xe_guard *guard_of_pair(struct xe_machine *m, uint32_t domid)
+struct xe_guard *xe_guard_of_pair(struct xe_machine *m, uint32_t domid)
 {
 	struct xe_pair_info pair;
 
@@ -200,7 +200,7 @@ static void guard(struct xe_machine *m, const struct xe_work *log_registered)
 
 static void sync_ports(struct xe_machine *m, uint32_t domid)
 {
-	struct xe_guard *g = guard_of_pair(m, domid);
+	struct xe_guard *g = xe_guard_of_pair(m, domid);
 	uint16_t port[XE_MAX_PROTECTED_PORTS];
 	uint32_t version = xe_pair_ports_version(m->host, domid);
 	int n;
@@ -215,28 +215,16 @@ static void sync_ports(struct xe_machine *m, uint32_t domid)
 		xe_ssw_protect(g->ssw, port[i], true);
 }
 
-static void close_guards(struct xe_machine *m)
-{
-	for (int i = 0; i < XE_PAIRS; i++) {
-		struct xe_guard *g = &m->guard[i];
-		int domid = g->used ? xe_path_lookup(m->host, g->ip) : 0;
-		struct xe_pair_info pair;
-
-		if (!g->used || (domid >= 0 && xe_pair_info(m->host, (uint32_t)domid, &pair) == 0))
-			continue;
-		xe_ssw_destroy(g->ssw);
-		g->used = false;
-	}
-}
-
 static void take_host_work(struct xe_machine *m, const struct xe_work *w)
 {
 	struct xe_guard *g;
 
+	if (w->kind == XE_WORK_UPCALL && xe_machine_kernel_fault(m, w->node))
+		return; /* no interrupts */
 	if (w->kind == XE_WORK_VMM && w->arg == XE_VMM_LOG_REGISTERED) {
 		guard(m, w);
 	} else if (w->kind == XE_WORK_VMM && w->arg == XE_VMM_REPLAY_STARTED) {
-		g = guard_of_pair(m, w->node);
+		g = xe_guard_of_pair(m, w->node);
 		if (g)
 			xe_ssw_replay(g->ssw, m->now);
 	}
@@ -253,11 +241,13 @@ void xe_machine_sync(struct xe_machine *m)
 	for (uint32_t i = 0; i < XE_MAX_DOMAINS; i++) {
 		struct xe_node *n = &m->node[i];
 		struct xe_domain_info info;
-		bool running;
+		bool runnable, running;
 
 		if (!n->used)
 			continue;
-		running = xe_domain_info(m->host, i, &info) == 0 && info.runnable;
+		runnable = xe_domain_info(m->host, i, &info) == 0 && info.runnable;
+		running = runnable && n->fault == XE_KERNEL_RUNS;
+		n->sends = running || (runnable && n->fault == XE_KERNEL_HANGS);
 		if (running && !n->running) {
 			n->running = true;
 			xe_network_resume(m, n);
@@ -401,7 +391,7 @@ static void run_tick(struct xe_machine *m, const struct xe_event *e)
 		struct xe_node *n = &m->node[i];
 		struct xe_work w = {.kind = XE_WORK_TICK, .node = i, .generation = n->generation};
 
-		if (n->used && n->has_stack && n->running && !n->panicked)
+		if (n->used && n->has_stack && n->running)
 			xe_machine_post(m, &w);
 	}
 	xe_event_push(m, &next, XE_PRI_TICK);
@@ -412,7 +402,7 @@ static void run_timer(struct xe_machine *m, const struct xe_event *e)
 	struct xe_node *n = xe_node_of(m, e->node);
 	struct xe_work w = {.kind = XE_WORK_TIMER, .node = e->node, .arg = e->arg};
 
-	if (!n || n->panicked)
+	if (!n || n->generation != e->packet || n->fault == XE_KERNEL_PANICKED)
 		return;
 	if (!n->running) { /* a paused kernel finds its timers overdue when it resumes */
 		struct xe_event later = *e;
@@ -441,7 +431,7 @@ static void run_event(struct xe_machine *m, const struct xe_event *e)
 		if (!n || !n->has_stack || n->timer_at != e->time)
 			break;
 		n->timer_at = XE_NEVER;
-		if (n->running && !n->panicked) {
+		if (n->running) {
 			xe_tcp_timers(n->sockets.tcp, m->now);
 			xe_machine_mark(m, n);
 		}
@@ -452,6 +442,9 @@ static void run_event(struct xe_machine *m, const struct xe_event *e)
 	case XE_EV_TICK:
 	case XE_EV_CHECK:
 		run_tick(m, e);
+		break;
+	case XE_EV_STALL_OVER:
+		xe_machine_stall_over(m, e);
 		break;
 	case XE_EV_SSW:
 		break;
@@ -557,159 +550,6 @@ int xe_machine_run(struct xe_machine *m, xe_ns until, uint64_t max_events, struc
 	return rc ? rc : hand_over(m, work, cap);
 }
 
-/* ---- domains ---- */
-
-int xe_machine_attach_stack(struct xe_machine *m, uint32_t domid, const struct xe_tcp_config *cfg)
-{
-	struct xe_domain_info info;
-	struct xe_node *n;
-	int rc = xe_domain_info(m->host, domid, &info);
-
-	if (rc)
-		return rc;
-	n = &m->node[domid];
-	if (n->has_stack)
-		xe_sockets_fini(&n->sockets);
-	n->has_stack = false;
-	rc = xe_sockets_init(&n->sockets, cfg);
-	if (rc)
-		return rc;
-	xe_network_purge(m, n);
-	n->used = n->has_stack = true;
-	n->id = domid;
-	n->panicked = n->posted = false;
-	n->generation = info.generation;
-	n->running = info.runnable;
-	n->timer_at = XE_NEVER;
-	xe_tcp_set_addr(n->sockets.tcp, info.ip);
-	return 0;
-}
-
-int xe_machine_destroy_domain(struct xe_machine *m, uint32_t domid)
-{
-	int rc = xe_domain_destroy(m->host, domid);
-	struct xe_node *n;
-
-	if (rc)
-		return rc;
-	n = xe_node_of(m, domid);
-	if (n) {
-		bool dirty = n->dirty;
-
-		xe_network_purge(m, n);
-		if (n->has_stack)
-			xe_sockets_fini(&n->sockets);
-		memset(n, 0, sizeof(*n));
-		n->dirty = dirty;
-	}
-	close_guards(m);
-	xe_machine_sync(m);
-	return 0;
-}
-
-int xe_machine_pause(struct xe_machine *m, uint32_t domid, bool pause)
-{
-	int rc = pause ? xe_domain_pause(m->host, domid) : xe_domain_unpause(m->host, domid);
-
-	if (rc == 0)
-		xe_machine_sync(m);
-	return rc;
-}
-
-int xe_machine_panic(struct xe_machine *m, uint32_t domid)
-{
-	struct xe_node *n = xe_node_of(m, domid);
-
-	if (!n)
-		return -ESRCH;
-	n->panicked = true;
-	xe_network_purge(m, n);
-	xe_machine_trace_add(m, XE_TRACE_PANIC, domid, 0, 0, 0);
-	return 0;
-}
-
-int64_t xe_machine_hypercall(struct xe_machine *m, uint32_t domid, uint32_t nr,
-			     const uint64_t arg[5])
-{
-	int64_t rc = xe_hypercall(m->host, domid, nr, arg, m->now);
-
-	xe_machine_trace_add(m, XE_TRACE_HYPERCALL, domid, nr, arg[0], (uint64_t)rc);
-	if (nr != XE_ABI_hypercall_xen_version)
-		xe_machine_sync(m);
-	return rc;
-}
-
-int xe_machine_fence(struct xe_machine *m, uint32_t primary)
-{
-	struct xe_guard *g = guard_of_pair(m, primary);
-	struct xe_node *n = xe_node_of(m, primary);
-	int rc = xe_vzs_fence(m->host, primary);
-
-	if (rc)
-		return rc;
-	xe_machine_trace_add(m, XE_TRACE_FENCE, primary, 0, 0, 0);
-	if (n) {
-		xe_network_purge(m, n);
-		if (n->has_stack)
-			xe_nsw_detach(&n->sockets.nsw);
-	}
-	if (g)
-		xe_ssw_detach(g->ssw, m->now);
-	xe_machine_sync(m);
-	return 0;
-}
-
-int xe_machine_path_set(struct xe_machine *m, uint32_t ip, uint32_t domid)
-{
-	int rc = xe_path_set(m->host, ip, domid);
-
-	xe_machine_trace_add(m, XE_TRACE_PATH, domid, ip, 0, (uint64_t)rc);
-	return rc;
-}
-
-struct xe_ssw *xe_machine_wrapper(struct xe_machine *m, uint32_t domid)
-{
-	struct xe_guard *g = guard_of_pair(m, domid);
-
-	return g ? g->ssw : NULL;
-}
-
-struct xe_store_stop *xe_machine_store_stop(struct xe_machine *m)
-{
-#ifdef XE_STORE_POINTS
-	return &m->store_stop;
-#else
-	(void)m;
-	return NULL;
-#endif
-}
-
-int xe_machine_nsw_attach(struct xe_machine *m, uint32_t domid, uint64_t gva, uint32_t extents)
-{
-	struct xe_node *n = xe_node_of(m, domid);
-	uint8_t *extent[XE_MAX_EXTENTS];
-	int registered;
-
-	if (!n || !n->has_stack)
-		return -ESRCH;
-	registered = xe_pair_log_extents(m->host, domid, extent, XE_MAX_EXTENTS);
-	if (registered <= 0 || extents != (uint32_t)registered)
-		return -EINVAL;
-	/* The mapping must show the registered log: those frames are referenced. */
-	for (uint32_t i = 0; i < extents; i++) {
-		for (uint64_t in = 0; in < XE_EXTENT_SIZE; in += XE_PAGE_SIZE) {
-			uint64_t at = gva + (uint64_t)i * XE_EXTENT_SIZE + in, maddr;
-
-			if (xe_guest_translate(m->host, domid, at, &maddr))
-				return -EFAULT;
-			if (m->memory.base + maddr != extent[i] + in)
-				return -EINVAL;
-		}
-	}
-	n->sockets.nsw.stop = xe_machine_store_stop(m);
-	return xe_nsw_attach(&n->sockets.nsw, extent, extents);
-}
-
 /* ---- hosts and sockets ---- */
 
 int xe_machine_add_host(struct xe_machine *m, uint32_t ip, const struct xe_link_config *link,
@@ -724,7 +564,7 @@ int xe_machine_add_host(struct xe_machine *m, uint32_t ip, const struct xe_link_
 		rc = xe_sockets_init(&n->sockets, cfg);
 		if (rc)
 			return rc;
-		n->used = n->has_stack = n->running = true;
+		n->used = n->has_stack = n->running = n->sends = true;
 		n->id = XE_NODE_HOST | i;
 		n->timer_at = XE_NEVER;
 		xe_link_init(&n->up, link, seed * 2 + 1);
@@ -755,11 +595,13 @@ void xe_machine_flush(struct xe_machine *m, uint32_t node)
 
 int xe_machine_arm_timer(struct xe_machine *m, uint32_t node, uint32_t token, xe_ns at)
 {
+	struct xe_node *n = xe_node_of(m, node);
 	struct xe_event e = {
 		.time = at > m->now ? at : m->now, .kind = XE_EV_TIMER, .node = node, .arg = token};
 
-	if (!xe_node_of(m, node))
+	if (!n)
 		return -ESRCH;
+	e.packet = n->generation; /* the next domain of this id has timers of its own */
 	return xe_event_push(m, &e, XE_PRI_NORMAL);
 }
 

@@ -35,10 +35,17 @@ enum xe_trace_kind {
 	XE_TRACE_HYPERCALL,      /* domain; a = number, b = first argument, c = result */
 	XE_TRACE_WORK,           /* node; a = kind << 32 | arg, b, c as in xe_work */
 	XE_TRACE_FENCE,
-	XE_TRACE_PANIC,
+	XE_TRACE_FAULT,          /* domain; a = enum xe_kernel_fault, b = when a stall ends */
 	XE_TRACE_PATH,           /* domain; a = address */
 	XE_TRACE_DROP,           /* node; a = enum xe_drop_reason */
 	XE_TRACE_FAKE,           /* SSW's own packet; node, a, b as for packets */
+};
+
+enum xe_kernel_fault {
+	XE_KERNEL_RUNS,
+	XE_KERNEL_PANICKED, /* stopped dead */
+	XE_KERNEL_HANGS,    /* no interrupts and no packets in; runnable processes go on */
+	XE_KERNEL_STALLS,   /* nothing at all, for a while */
 };
 
 enum xe_drop_reason {
@@ -82,12 +89,18 @@ int xe_machine_run(struct xe_machine *m, xe_ns until, uint64_t max_events, struc
 int xe_machine_attach_stack(struct xe_machine *m, uint32_t domid, const struct xe_tcp_config *cfg);
 int xe_machine_destroy_domain(struct xe_machine *m, uint32_t domid);
 int xe_machine_pause(struct xe_machine *m, uint32_t domid, bool pause);
-int xe_machine_panic(struct xe_machine *m, uint32_t domid);
+/* Breaks a kernel; `until`: when a stall is over. -ESRCH, -EINVAL (it is dead). */
+int xe_machine_break(struct xe_machine *m, uint32_t domid, enum xe_kernel_fault fault, xe_ns until);
+enum xe_kernel_fault xe_machine_kernel_fault(const struct xe_machine *m, uint32_t domid);
 int64_t xe_machine_hypercall(struct xe_machine *m, uint32_t domid, uint32_t nr,
 			     const uint64_t arg[5]);
 /* After a call into the host half that made no hypercall: its work is taken over. */
 void xe_machine_sync(struct xe_machine *m);
 int xe_machine_fence(struct xe_machine *m, uint32_t primary);
+/* The backup that recovers, or is to, failed: it is fenced like a primary and forgotten. */
+int xe_machine_fence_backup(struct xe_machine *m, uint32_t primary);
+/* No backup can be had: the pair and its log go, the address answers with resets. */
+int xe_machine_give_up(struct xe_machine *m, uint32_t primary);
 int xe_machine_path_set(struct xe_machine *m, uint32_t ip, uint32_t domid);
 /* The wrapper that protects a domain's service address, NULL: none. */
 struct xe_ssw *xe_machine_wrapper(struct xe_machine *m, uint32_t domid);

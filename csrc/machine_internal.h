@@ -5,6 +5,7 @@
 #include "host/driver.h"
 #include "host/memory.h"
 #include "machine.h"
+#include "net/wire.h"
 
 enum {
 	XE_NODES = XE_MAX_DOMAINS + XE_MAX_HOSTS,
@@ -24,14 +25,16 @@ enum xe_event_kind {
 	XE_EV_TIMER,
 	XE_EV_TICK,
 	XE_EV_CHECK,
-	XE_EV_SSW
+	XE_EV_SSW,
+	XE_EV_STALL_OVER
 };
 enum xe_priority { XE_PRI_NORMAL, XE_PRI_TICK, XE_PRI_CHECK };
 
 struct xe_event {
 	xe_ns time;
 	uint64_t order;          /* priority << 56 | sequence */
-	uint32_t kind, node, arg, packet;
+	uint32_t kind, node, arg;
+	uint32_t packet;         /* XE_EV_TIMER: the node's generation */
 };
 
 struct xe_buffer {
@@ -40,7 +43,11 @@ struct xe_buffer {
 };
 
 struct xe_node {
-	bool used, has_stack, dirty, posted, running, panicked;
+	bool used, has_stack, dirty, posted;
+	bool running;            /* gets interrupts and packets */
+	bool sends;              /* what its processes write goes out */
+	enum xe_kernel_fault fault;
+	xe_ns stalled_until;
 	uint32_t id;             /* domain id or XE_NODE_HOST | index */
 	uint32_t generation;
 	struct xe_sockets sockets;
@@ -72,6 +79,8 @@ struct xe_machine {
 	uint32_t free_buffers;
 	struct xe_node node[XE_NODES];
 	struct xe_guard guard[XE_PAIRS];
+	uint32_t lost[XE_PAIRS]; /* addresses whose pair was given up: answered with resets */
+	uint32_t lost_count;
 	uint32_t dirty[XE_NODES];
 	uint32_t dirty_count;
 	struct xe_work work[XE_WORK];
@@ -94,6 +103,8 @@ void xe_machine_drop(struct xe_machine *m, uint32_t node, enum xe_drop_reason wh
 void xe_machine_post(struct xe_machine *m, const struct xe_work *w);
 int xe_event_push(struct xe_machine *m, const struct xe_event *e, enum xe_priority priority);
 bool xe_event_pop(struct xe_machine *m, struct xe_event *e);
+struct xe_guard *xe_guard_of_pair(struct xe_machine *m, uint32_t domid);
+void xe_machine_stall_over(struct xe_machine *m, const struct xe_event *e);
 uint32_t xe_buffer_take(struct xe_machine *m, const uint8_t *data, size_t len);
 void xe_buffer_give(struct xe_machine *m, uint32_t i);
 
@@ -102,6 +113,8 @@ void xe_network_arrive(struct xe_machine *m, uint32_t packet);
 void xe_network_deliver(struct xe_machine *m, struct xe_node *n, uint32_t packet);
 /* Sends what stacks and wrappers have to send, until nothing is left at this instant. */
 void xe_network_settle(struct xe_machine *m);
+/* A reset from an address that no domain has any more. */
+void xe_network_reset(struct xe_machine *m, const struct xe_segment *rst);
 void xe_network_resume(struct xe_machine *m, struct xe_node *n);
 void xe_network_purge(struct xe_machine *m, struct xe_node *n);
 void xe_network_wrapper_events(struct xe_machine *m);

@@ -85,7 +85,7 @@ static void input(struct xe_machine *m, struct xe_node *n, uint8_t *data, size_t
 /* Consumes the packet. */
 static void hold(struct xe_machine *m, struct xe_node *n, uint32_t packet)
 {
-	if (n->panicked || n->rx_count == XE_RX_RING) {
+	if (n->fault == XE_KERNEL_PANICKED || n->rx_count == XE_RX_RING) {
 		xe_machine_drop(m, n->id, XE_DROP_PAUSED);
 		xe_buffer_give(m, packet);
 		return;
@@ -104,7 +104,7 @@ static void to_domain(struct xe_machine *m, uint32_t domid, uint32_t ip, uint32_
 		xe_buffer_give(m, packet);
 		return;
 	}
-	if (!n || !n->has_stack || !n->running || n->panicked) {
+	if (!n || !n->has_stack || !n->running) {
 		if (n && n->has_stack)
 			hold(m, n, packet);
 		else
@@ -112,32 +112,6 @@ static void to_domain(struct xe_machine *m, uint32_t domid, uint32_t ip, uint32_
 		return;
 	}
 	input(m, n, b->data, b->len, g != NULL);
-	xe_buffer_give(m, packet);
-}
-
-void xe_network_arrive(struct xe_machine *m, uint32_t packet)
-{
-	struct xe_buffer *b = &m->buffer[packet];
-	uint32_t ip = b->len >= 20 ? word(b->data + 16) : 0;
-	int domid = xe_path_lookup(m->host, ip);
-	struct xe_node *n;
-
-	if (domid >= 0) {
-		to_domain(m, (uint32_t)domid, ip, packet);
-		return;
-	}
-	n = host_of(m, ip);
-	if (n)
-		over_link(m, n, &n->down, XE_EV_DELIVER, b->data, b->len);
-	else
-		xe_machine_drop(m, XE_NODE_HOST, XE_DROP_NO_ROUTE);
-	xe_buffer_give(m, packet);
-}
-
-void xe_network_deliver(struct xe_machine *m, struct xe_node *n, uint32_t packet)
-{
-	if (n && n->has_stack)
-		input(m, n, m->buffer[packet].data, m->buffer[packet].len, false);
 	xe_buffer_give(m, packet);
 }
 
@@ -158,6 +132,72 @@ static void onto_lan(struct xe_machine *m, const uint8_t *data, size_t len)
 		xe_machine_drop(m, XE_NODE_HOST, XE_DROP_POOL);
 	else if (xe_event_push(m, &e, XE_PRI_NORMAL))
 		xe_buffer_give(m, packet);
+}
+
+void xe_network_reset(struct xe_machine *m, const struct xe_segment *rst)
+{
+	uint8_t packet[XE_PACKET_BYTES];
+
+	onto_lan(m, packet, xe_wire_build(packet, sizeof(packet), rst, NULL, 0));
+}
+
+static bool is_lost(const struct xe_machine *m, uint32_t ip)
+{
+	for (uint32_t i = 0; i < m->lost_count; i++) {
+		if (m->lost[i] == ip)
+			return true;
+	}
+	return false;
+}
+
+/* What a host without the connection answers (RFC 9293, 3.10.7.1). */
+static void refuse(struct xe_machine *m, uint8_t *data, size_t len)
+{
+	struct xe_segment rst = {.flags = XE_RST};
+	struct xe_packet p;
+
+	if (xe_wire_parse(&p, data, len, true) || p.seg.flags & XE_RST)
+		return;
+	rst.saddr = p.seg.daddr;
+	rst.sport = p.seg.dport;
+	rst.daddr = p.seg.saddr;
+	rst.dport = p.seg.sport;
+	if (p.seg.flags & XE_ACK) {
+		rst.seq = p.seg.ack;
+	} else {
+		rst.flags |= XE_ACK;
+		rst.ack = p.seg.seq + p.payload_len + !!(p.seg.flags & XE_SYN) +
+			  !!(p.seg.flags & XE_FIN);
+	}
+	xe_network_reset(m, &rst);
+}
+
+void xe_network_arrive(struct xe_machine *m, uint32_t packet)
+{
+	struct xe_buffer *b = &m->buffer[packet];
+	uint32_t ip = b->len >= 20 ? word(b->data + 16) : 0;
+	int domid = xe_path_lookup(m->host, ip);
+	struct xe_node *n;
+
+	if (domid >= 0) {
+		to_domain(m, (uint32_t)domid, ip, packet);
+		return;
+	}
+	n = host_of(m, ip);
+	if (is_lost(m, ip))
+		refuse(m, b->data, b->len);
+	else if (n)
+		over_link(m, n, &n->down, XE_EV_DELIVER, b->data, b->len);
+	else
+		xe_machine_drop(m, XE_NODE_HOST, XE_DROP_NO_ROUTE);
+	xe_buffer_give(m, packet);
+}
+
+void xe_network_deliver(struct xe_machine *m, struct xe_node *n, uint32_t packet)
+{
+	if (n && n->has_stack)
+		input(m, n, m->buffer[packet].data, m->buffer[packet].len, false);
+	xe_buffer_give(m, packet);
 }
 
 static void from_domain(struct xe_machine *m, struct xe_node *n, uint8_t *data, size_t len)
@@ -217,9 +257,10 @@ static void settle_node(struct xe_machine *m, struct xe_node *n)
 	size_t len;
 
 	n->dirty = false;
-	if (!n->used || !n->has_stack || !n->running || n->panicked)
+	if (!n->used || !n->has_stack || !n->sends)
 		return;
-	post_ready(m, n);
+	if (n->running)
+		post_ready(m, n);
 	while ((len = xe_tcp_dispatch(n->sockets.tcp, data, sizeof(data), m->now)) > 0) {
 		if (n->id & XE_NODE_HOST) {
 			trace_packet(m, XE_TRACE_PACKET_OUT, n->id, data, len);
@@ -228,7 +269,8 @@ static void settle_node(struct xe_machine *m, struct xe_node *n)
 			from_domain(m, n, data, len);
 		}
 	}
-	arm_tcp(m, n);
+	if (n->running)
+		arm_tcp(m, n);
 }
 
 static void settle_guard(struct xe_machine *m, struct xe_guard *g)
@@ -245,7 +287,7 @@ static void settle_guard(struct xe_machine *m, struct xe_guard *g)
 		trace_packet(m, XE_TRACE_FAKE, n ? n->id : 0, data, len);
 		if (to == XE_TO_NETWORK) {
 			onto_lan(m, data, len);
-		} else if (n && n->has_stack && n->running && !n->panicked) {
+		} else if (n && n->has_stack && n->running) {
 			input(m, n, data, len, true);
 			settle_node(m, n);
 		}

@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from ozs.window import EXTENT_BYTES, StartInfo
 from ozs.wrappers import Wrappers
 from ozs.zeroloss import zeroloss_op
 from ozs.zlctl import zlctl
-from xenemu._abi import ZlOp, ZlSignal
+from xenemu._abi import TcpFeature, ZlOp, ZlSignal
 from xenemu.guest import GUEST_BASE, Kernel, Process
 
 Note = Callable[..., None]
@@ -33,13 +34,17 @@ class Role(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OzsConfig:
-    """`log_bytes` counts for a primary only; `protect_again`: boot a backup after a recovery."""
+    """`log_bytes` counts for a primary only; `protect_again`: boot a backup after a recovery.
+
+    `tcp_features`: what the kernel's TCP can; a backup must be able to do what its primary can.
+    """
 
     role: Role
     start_info: StartInfo
     heartbeat_page: int = HEARTBEAT_PAGE
     log_bytes: int = 0
     protect_again: bool = True
+    tcp_features: TcpFeature = TcpFeature.TIMESTAMPS | TcpFeature.WINDOW_SCALE
 
 
 class Ozs:
@@ -52,16 +57,19 @@ class Ozs:
         self.role = config.role
         self._note = note
         self._registered = False
+        self._protector: Process | None = None
         self._service_up = asyncio.Event()
         self.completion = Completion()
-        self.syscalls = SystemCalls(kernel, self.completion, self._prepare)
+        self.syscalls = SystemCalls(
+            kernel, self.completion, self._prepare, config.tcp_features, self._backup_lost
+        )
         self.syscalls.install()
         self.wrappers = Wrappers(kernel)
         self.health = HealthMonitor(kernel, note)
         self.recovery = RecoveryManager(kernel, config.start_info, self.completion, note)
         self.protocol = ProtocolManager(kernel, self.completion, note)
         self.protocol.on(ZlSignal.RECOVER, self._recover)
-        self.protocol.on(ZlSignal.FAILED, self._backup_lost)
+        self.protocol.on(ZlSignal.FAILED, self._failed)
         if config.role is not Role.CONTROL:
             self.heartbeat = HeartbeatGenerator(kernel, config.heartbeat_page)
         kernel.commands["zlctl"] = zlctl
@@ -96,7 +104,7 @@ class Ozs:
         self._service_up.set()
         self._note("service-up")
         if self.role is Role.BACKUP:
-            zeroloss_op(self.kernel, ZlOp.BOOT_DONE)
+            zeroloss_op(self.kernel, ZlOp.BOOT_DONE, value=self.config.tcp_features)
 
     async def boot_up(self) -> int:
         """The primary's part of fig. 7; the backup's domain id. OSError."""
@@ -125,13 +133,18 @@ class Ozs:
         self.role = Role.PRIMARY
         self._protect_again()
 
-    async def _backup_lost(self) -> None:
+    async def _failed(self) -> None:
+        self._backup_lost()
+
+    def _backup_lost(self) -> None:
         if self.role is Role.PRIMARY:
             self._protect_again()
 
     def _protect_again(self) -> None:
-        if self.config.protect_again:
-            self.kernel.spawn(self._protect, name="ozs-protect")
+        if not self.config.protect_again:
+            return
+        if self._protector is None or self._protector.exited:
+            self._protector = self.kernel.spawn(self._protect, name="ozs-protect")
 
     async def _protect(self, _argv: list[str]) -> None:
         for attempt in range(1, ATTEMPTS + 1):
@@ -140,6 +153,8 @@ class Ozs:
             except OSError as error:
                 reason = error.strerror or ""
                 self._note("not-protected", errno=error.errno or 0, reason=reason, attempt=attempt)
+                if error.errno == errno.EPERM:  # not the primary any more
+                    return
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 return

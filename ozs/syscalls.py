@@ -60,11 +60,22 @@ def os_error(number: int, what: str) -> OSError:
 class SystemCalls:
     """The system calls; methods are what `kernel.syscalls` holds, without their `sys_`."""
 
-    def __init__(self, kernel: Kernel, completion: Completion, prepare: Callable[[], None]) -> None:
-        """`prepare` registers the log and the wrappers, before a backup is booted."""
+    def __init__(
+        self,
+        kernel: Kernel,
+        completion: Completion,
+        prepare: Callable[[], None],
+        features: int = 0,
+        lost: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`prepare` registers the log and the wrappers, before a backup is booted; `features` are
+        the TcpFeature bits that a backup must have; `lost` runs when a call fails with its backup.
+        """
         self._kernel = kernel
         self._prepare = prepare
         self._completion = completion
+        self._features = features
+        self._lost = lost
 
     def install(self) -> None:
         """Puts the six into the kernel's table."""
@@ -84,7 +95,7 @@ class SystemCalls:
     async def boot_backup_server(self) -> int:
         """Primary: creates and boots the backup; its domain id once its service is up."""
         self._prepare()
-        return await self._transition(ZlOp.BOOT_BACKUP)
+        return await self._transition(ZlOp.BOOT_BACKUP, self._features)
 
     async def change_backup_ip(self, to_primary: bool = True) -> None:
         """Primary: the backup takes the primary's address, or its own again."""
@@ -115,6 +126,8 @@ class SystemCalls:
             raise os_error(errno.ETIMEDOUT, "the VMM did not answer") from None
         finally:
             self._completion.disarm()
+        if status == -errno.EIO and op is not ZlOp.BOOT_BACKUP:
+            self._lost()
         if status:
             raise os_error(-status, f"{op.name.lower()} failed")
         return result.domid

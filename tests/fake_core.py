@@ -112,6 +112,9 @@ class FakeCore:
         state = self.nodes[domid]
         return {"generation": state.generation, "runnable": int(not state.paused)}
 
+    def kernel_fault(self, node: int) -> int:
+        return 0
+
     def pause(self, domid: int) -> None:
         self.nodes[domid].paused = True
 

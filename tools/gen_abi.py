@@ -20,6 +20,7 @@ CLASSES = {
     "virq": ("Virq", "IntEnum"),
     "zl": ("ZlOp", "IntEnum"),
     "zl_signal": ("ZlSignal", "IntFlag"),
+    "tcp_feature": ("TcpFeature", "IntFlag"),
     "fault": ("FaultKind", "IntEnum"),
 }
 CONSTANTS = {"domid": "DOMID_"}

@@ -9,7 +9,7 @@ import errno
 
 from vzs.health import HealthMonitor
 from vzs.recovery import RecoveryManager
-from xenemu._abi import ZlSignal
+from xenemu._abi import TcpFeature, ZlSignal
 from xenemu.vmm import PairState, Vmm, VmmEvent
 
 BOOT_TIMEOUT_NS = 20_000_000_000
@@ -46,31 +46,45 @@ class ProtocolManager:
 
     def _grant_installed(self, primary: int, _a: int, _b: int) -> None:
         self._vmm.emit("grant-installed", primary)
-        self._health.watch(primary)
+        if self._vmm.pair(primary) is not None:
+            self._health.watch(primary)
 
     def _log_registered(self, primary: int, extents: int, _b: int) -> None:
         self._vmm.emit("log-registered", primary, extents=extents)
 
     def _boot_backup(self, primary: int, backup: int, _b: int) -> None:
+        if not self._is(primary, backup, PairState.BOOTING, PairState.RECOVERING):
+            return
         self._vmm.emit("backup-created", backup, primary=primary)
         try:
             self._vmm.start_kernel(backup, primary)
+            self._health.watch(backup)
         except OSError as error:
             self._give_up(primary, backup, error.errno or errno.EIO)
             return
         self._bound(primary, backup, PairState.BOOTING, BOOT_TIMEOUT_NS)
 
-    def _boot_done(self, backup: int, _a: int, _b: int) -> None:
+    def _boot_done(self, backup: int, features: int, _b: int) -> None:
         pair = self._vmm.pair(backup)
         self._vmm.emit("backup-booted", backup)
-        self._health.watch(backup)
-        if pair is not None and pair.state is PairState.BOOTING:
+        if pair is None or pair.backup != backup:
+            return
+        lacks = pair.features & ~TcpFeature(features)
+        if lacks:  # found out now, not at the fault
+            names = "|".join(feature.name or "" for feature in lacks)
+            self._vmm.emit("backup-refused", backup, lacks=names)
+            self._give_up(pair.primary, backup, errno.EOPNOTSUPP)
+            return
+        if pair.state is PairState.BOOTING:
             self._transition += 1
             self._vmm.complete(pair.primary)
+        elif pair.state is PairState.RECOVERING:
             self._recovery.backup_ready(pair.primary)
 
     def _change_ip(self, primary: int, backup: int, _b: int) -> None:
         # C has set the address that GET_IP answers.
+        if not self._is(primary, backup, PairState.CHANGING_IP):
+            return
         self._vmm.emit("change-ip", backup)
         self._vmm.signal(backup, ZlSignal.CHANGE_IP)
         self._bound(primary, backup, PairState.CHANGING_IP, CHANGE_IP_TIMEOUT_NS)
@@ -91,24 +105,35 @@ class ProtocolManager:
 
     def _woken(self, backup: int, _a: int, _b: int) -> None:
         self._vmm.emit("backup-awake", backup)
-        self._health.watch(backup)
+        if self._vmm.pair(backup) is not None:
+            self._health.watch(backup)
 
-    def _migrate(self, primary: int, _a: int, _b: int) -> None:
+    def _migrate(self, primary: int, backup: int, _b: int) -> None:
         self._vmm.emit("migrate", primary)
-        self._vmm.signal(primary, ZlSignal.QUIESCE)
+        if self._is(primary, backup, PairState.MIGRATING):
+            self._vmm.signal(primary, ZlSignal.QUIESCE)
 
     def _quiesced(self, primary: int, _a: int, _b: int) -> None:
         self._vmm.emit("quiesced", primary)
         self._recovery.migrate(primary)
 
+    def _is(self, primary: int, backup: int, *states: PairState) -> bool:
+        """What the event says is still so: a fault may have been handled since it was queued."""
+        pair = self._vmm.pair(primary)
+        return pair is not None and pair.backup == backup and pair.state in states
+
     def _give_up(self, primary: int, backup: int, number: int) -> None:
         """A backup that cannot be had: C forgets it, the caller is told, it is destroyed."""
-        self._vmm.emit("backup-failed", backup, error=errno.errorcode.get(number, str(number)))
+        symbol = errno.errorcode.get(number, str(number))
+        self._vmm.emit("backup-failed", backup, error=symbol)
+        pair = self._vmm.pair(primary)
+        if pair is not None and pair.state is PairState.RECOVERING:
+            self._recovery.backup_failed(primary, f"the backup can't be had: {symbol}")
+            return
         self._transition += 1
         self._vmm.complete(primary, -number)
         if backup in self._vmm.domain_ids():
             self._vmm.destroy(backup)
-        self._recovery.backup_ready(primary)
 
     def _bound(self, primary: int, backup: int, state: PairState, after: int) -> None:
         """If the pair is still in `state` after a while, the transition has failed."""

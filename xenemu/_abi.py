@@ -55,6 +55,11 @@ class ZlSignal(IntFlag):
     FAILED = 32  # primary: the call it waits for failed; see status
 
 
+class TcpFeature(IntFlag):
+    TIMESTAMPS = 1  # RFC 7323; value of BOOT_BACKUP and BOOT_DONE
+    WINDOW_SCALE = 2  # RFC 7323
+
+
 class FaultKind(IntEnum):
     APP = 1  # a protected process ended unasked
     KERNEL = 2  # no heartbeat for two timer periods

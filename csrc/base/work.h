@@ -17,7 +17,7 @@ enum xe_work_kind {
 
 enum xe_vmm_event {
 	XE_VMM_BOOT_BACKUP = 1, /* node = primary, a = backup domid: build and start its kernel */
-	XE_VMM_BOOT_DONE, /* node = backup */
+	XE_VMM_BOOT_DONE, /* node = backup, a = its tcp_feature bits */
 	XE_VMM_CHANGE_IP, /* node = primary, a = backup: signal the backup */
 	XE_VMM_IP_SET, /* node = backup, a = address */
 	XE_VMM_SUSPENDED, /* node = backup */
@@ -29,6 +29,7 @@ enum xe_vmm_event {
 	XE_VMM_RECOVERY_DONE, /* node = new primary, a = old primary */
 	XE_VMM_LOG_REGISTERED, /* node = primary, a = extents */
 	XE_VMM_GRANT_INSTALLED, /* node = primary */
+	XE_VMM_BACKUP_GONE, /* node = primary, a = backup: it was destroyed while it was one */
 };
 
 struct xe_work {

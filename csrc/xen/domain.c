@@ -181,6 +181,14 @@ int xe_domain_unpause(struct xe_host *h, uint32_t domid)
 	return 0;
 }
 
+void xe_domain_kick(struct xe_host *h, uint32_t domid)
+{
+	struct xe_domain *d = xe_live_domain(h, domid);
+
+	if (d && xe_domain_runnable(d))
+		xe_evtchn_kick(h, d);
+}
+
 bool xe_domain_runnable(const struct xe_domain *d)
 {
 	return !d->dying && !d->pause_count && !d->crashed &&

@@ -44,6 +44,7 @@ int xe_domain_destroy(struct xe_host *h,
 		      uint32_t domid);  /* -ESRCH; zombie until the last reference goes */
 int xe_domain_pause(struct xe_host *h, uint32_t domid);    /* nests */
 int xe_domain_unpause(struct xe_host *h, uint32_t domid);  /* -EINVAL at zero */
+void xe_domain_kick(struct xe_host *h, uint32_t domid);    /* upcall work if events are pending */
 
 struct xe_domain_info {
 	uint32_t domid, generation;     /* generation: unique over all domains ever created */
@@ -109,6 +110,8 @@ enum xe_pair_state {
 struct xe_pair_info {
 	enum xe_pair_state state;
 	uint32_t primary, backup; /* backup: 0 if none */
+	bool backup_booted; /* it said BOOT_DONE */
+	uint64_t features; /* tcp_feature bits that the primary said with BOOT_BACKUP */
 	uint32_t old_primary; /* while recovering and until its references are dropped; else 0 */
 	uint32_t ip; /* the shared service address */
 	bool backup_has_primary_ip;
@@ -116,6 +119,7 @@ struct xe_pair_info {
 };
 int xe_pair_info(const struct xe_host *h, uint32_t primary_or_backup,
 		 struct xe_pair_info *out); /* -ENOENT */
+bool xe_pair_has_ip(const struct xe_host *h, uint32_t ip); /* some pair has this address */
 /* Host pointers of the registered log's extents (for the SSW); count or -ENOENT. */
 int xe_pair_log_extents(struct xe_host *h, uint32_t domid, uint8_t **extent, int cap);
 /* Protected ports of the pair: count or -ENOENT. The version changes with the list; 0: no pair. */
@@ -128,12 +132,18 @@ int xe_vzs_signal(struct xe_host *h, uint32_t domid,
 /* The transition under way (boot, change ip, migrate) is over: next state, COMPLETE or FAILED signal to the primary. */
 int xe_vzs_complete(struct xe_host *h, uint32_t primary, int status);
 /* Fence: pauses the domain, clears its log mappings and its right to them; the pair is RECOVERING,
- * old_primary = primary. -ENOENT without backup. Refs on domain and log frames stay. */
+ * old_primary = primary. -ENOENT, -EBUSY. Refs on domain and log frames stay. */
 int xe_vzs_fence(struct xe_host *h, uint32_t primary);
 /* The address that GET_IP answers to this domain next. */
 int xe_vzs_set_next_ip(struct xe_host *h, uint32_t domid, uint32_t ip);
-/* A backup that died or is given up: pair back to GRANTED. */
+/* A backup that died or is given up: pair back to GRANTED, or RECOVERING without a backup. */
 int xe_vzs_forget_backup(struct xe_host *h, uint32_t primary);
+/* RECOVERING: the backup is paused, loses its right to the log, and is forgotten. */
+int xe_vzs_fence_backup(struct xe_host *h, uint32_t primary);
+/* RECOVERING without a backup: creates one, unpaused, on behalf of the primary. */
+int xe_vzs_boot_backup(struct xe_host *h, uint32_t primary, uint32_t *backup);
+/* RECOVERING without a backup: the pair goes, and its log. */
+int xe_vzs_give_up(struct xe_host *h, uint32_t primary);
 
 struct xe_host_counters {
 	uint64_t hypercalls, unknown_hypercalls, efaults, eperms;

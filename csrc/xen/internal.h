@@ -97,6 +97,8 @@ struct xe_pair {
 	uint32_t ip;
 	bool backup_has_primary_ip;
 	bool holds_old; /* a reference on the destroyed primary, so that its id stays taken */
+	uint64_t features; /* tcp_feature bits of the primary: what its connections may use */
+	bool backup_booted;
 	bool log_granted; /* the recovering backup may map the log */
 	uint32_t log_owner; /* domain that holds the references; valid if extents */
 	uint32_t extents;

@@ -5,10 +5,15 @@
  * transition that takes time (boot, change of address, migration) is over.
  *
  * Order of errors: EPERM, ESRCH, EBUSY, EEXIST/ENOENT, EINVAL, ENOMEM.
- * Invariants: a domain is in at most one pair; backup != 0 in every state but NONE and GRANTED;
- * old_primary != 0 exactly while RECOVERING; a pair with a log holds its references (log.c).
+ * Invariants: a domain is in at most one pair; backup != 0 in every state but NONE, GRANTED and
+ * RECOVERING; old_primary != 0 exactly while RECOVERING, and then the primary is paused or dying;
+ * backup_booted says that the backup there is has its service; a pair with a log holds its
+ * references (log.c).
+ * RECOVERING is entered from every other state but NONE, by a fence, and left by RECOVERY_DONE or
+ * when the VZS gives up. Backups may come and go meanwhile: the VZS fences one that fails (its
+ * right to the log ends) and has another created on behalf of the primary.
  * If the backup is destroyed it is forgotten; if the primary is destroyed and no recovery runs the
- * pair goes. Left out: signals' meaning and all policy (the VZS), the log's content (the OZS). */
+ * pair goes; while one runs its struct stays, since backups are built like it. Left out: signals' meaning and all policy (the VZS), the log's content (the OZS). */
 #include <errno.h>
 #include <string.h>
 
@@ -86,40 +91,52 @@ static int install_grant(struct xe_host *h, struct xe_domain *cur, const struct 
 	return 0;
 }
 
-static int boot_backup(struct xe_host *h, struct xe_domain *d, struct xe_zl_arg *a)
+/* Like the primary was built, and unpaused. */
+static int create_backup(struct xe_host *h, const struct xe_domain *d, struct xe_pair *p)
 {
-	struct xe_pair *p = xe_pair_of_primary(h, d->id);
 	struct xe_domain_config cfg = {
 		.pages = d->init_pages,
 		.max_pages = d->init_pages,
 		.window_pages = d->window_pages,
 	};
 	uint32_t id;
+	int r = xe_domain_create(h, &cfg, &id);
+
+	if (r)
+		return r;
+	p->backup = id;
+	p->backup_booted = p->backup_has_primary_ip = false;
+	r = xe_domain_unpause(h, id);
+	xe_assert(!r);
+	return 0;
+}
+
+static int boot_backup(struct xe_host *h, struct xe_domain *d, struct xe_zl_arg *a)
+{
+	struct xe_pair *p = xe_pair_of_primary(h, d->id);
 	int r = primary_check(p);
 
 	if (r != -ENOENT)
 		return r ? r : -EEXIST;
-	r = xe_domain_create(h, &cfg, &id);
+	r = create_backup(h, d, p);
 	if (r)
 		return r;
-	p->backup = id;
 	p->state = XE_PAIR_BOOTING;
-	p->backup_has_primary_ip = false;
-	r = xe_domain_unpause(h, id);
-	xe_assert(!r);
-	a->domid = id;
-	xe_queue_vmm(h, d, XE_VMM_BOOT_BACKUP, id, 0);
+	p->features = a->value;
+	a->domid = p->backup;
+	xe_queue_vmm(h, d, XE_VMM_BOOT_BACKUP, p->backup, 0);
 	return 0;
 }
 
 static int boot_done(struct xe_host *h, struct xe_domain *d, const struct xe_zl_arg *a)
 {
-	const struct xe_pair *p = xe_pair_of_backup(h, d->id);
+	struct xe_pair *p = xe_pair_of_backup(h, d->id);
 
 	if (!p)
 		return -EPERM;
-	if (p->state != XE_PAIR_BOOTING)
+	if (p->backup_booted)
 		return -EINVAL;
+	p->backup_booted = true;
 	xe_queue_vmm(h, d, XE_VMM_BOOT_DONE, a->value, 0);
 	return 0;
 }
@@ -223,13 +240,13 @@ static int quiesced(struct xe_host *h, struct xe_domain *d)
 
 static int report_fault(struct xe_host *h, struct xe_domain *d, const struct xe_zl_arg *a)
 {
-	const struct xe_pair *p = xe_pair_of_primary(h, d->id);
+	const struct xe_pair *p = xe_pair_of(h, d->id);
 
 	if (!p)
 		return -EPERM;
 	if (a->value != XE_ABI_fault_APP && a->value != XE_ABI_fault_KERNEL)
 		return -EINVAL;
-	if (p->state != XE_PAIR_RECOVERING)
+	if (p->state != XE_PAIR_RECOVERING || p->backup == d->id)
 		xe_report_fault(h, d, (uint32_t)a->value);
 	return 0;
 }
@@ -310,7 +327,7 @@ static int recovery_done(struct xe_host *h, struct xe_domain *d)
 	p->primary = d->id;
 	p->backup = 0;
 	p->state = XE_PAIR_GRANTED;
-	p->backup_has_primary_ip = false;
+	p->backup_booted = p->backup_has_primary_ip = false;
 	p->log_granted = false;
 	d->ip = p->ip;
 	d->next_ip = 0;
@@ -390,6 +407,14 @@ int xe_zl_op(struct xe_host *h, struct xe_domain *d, uint32_t cmd, struct xe_zl_
 
 /* Queries and effects of the VZS. */
 
+bool xe_pair_has_ip(const struct xe_host *h, uint32_t ip)
+{
+	for (unsigned i = 0; i < XE_MAX_DOMAINS; i++)
+		if (h->pair[i].state != XE_PAIR_NONE && h->pair[i].ip == ip)
+			return true;
+	return false;
+}
+
 int xe_pair_info(const struct xe_host *h, uint32_t domid, struct xe_pair_info *out)
 {
 	const struct xe_pair *p = xe_pair_of(h, domid);
@@ -400,6 +425,8 @@ int xe_pair_info(const struct xe_host *h, uint32_t domid, struct xe_pair_info *o
 		.state = p->state,
 		.primary = p->primary,
 		.backup = p->backup,
+		.backup_booted = p->backup_booted,
+		.features = p->features,
 		.old_primary = p->old_primary,
 		.ip = p->ip,
 		.backup_has_primary_ip = p->backup_has_primary_ip,
@@ -448,7 +475,7 @@ int xe_vzs_signal(struct xe_host *h, uint32_t domid, uint32_t bits)
 	return 0;
 }
 
-/* Gives the backup up: it loses its right to the log; the pair is as if newly granted. */
+/* Gives the backup up: it loses its right to the log; the pair has none any more. */
 static void forget_backup(struct xe_host *h, struct xe_pair *p)
 {
 	struct xe_domain *b = h->domain[p->backup];
@@ -457,9 +484,10 @@ static void forget_backup(struct xe_host *h, struct xe_pair *p)
 		xe_unmap_log(h, b, xe_pair_tag(h, p));
 	b->next_ip = 0;
 	p->backup = 0;
-	p->backup_has_primary_ip = false;
+	p->backup_booted = p->backup_has_primary_ip = false;
 	p->log_granted = false;
-	p->state = XE_PAIR_GRANTED;
+	if (p->state != XE_PAIR_RECOVERING)
+		p->state = XE_PAIR_GRANTED;
 }
 
 static void free_pair(struct xe_host *h, struct xe_pair *p)
@@ -496,9 +524,9 @@ int xe_vzs_fence(struct xe_host *h, uint32_t primary)
 	struct xe_pair *p = xe_pair_of_primary(h, primary);
 	int r;
 
-	if (!p || !p->backup)
+	if (!p)
 		return -ENOENT;
-	if (p->state == XE_PAIR_RECOVERING || p->state == XE_PAIR_BOOTING)
+	if (p->state == XE_PAIR_RECOVERING)
 		return -EBUSY;
 	r = xe_domain_pause(h, primary);
 	xe_assert(!r);
@@ -522,17 +550,58 @@ int xe_vzs_set_next_ip(struct xe_host *h, uint32_t domid, uint32_t ip)
 int xe_vzs_forget_backup(struct xe_host *h, uint32_t primary)
 {
 	struct xe_pair *p = xe_pair_of_primary(h, primary);
-	bool gone;
 
 	if (!p || !p->backup)
 		return -ENOENT;
 	forget_backup(h, p);
-	gone = h->domain[primary]->dying;
-	if (gone)
-		xe_log_release(h, p);
+	return 0;
+}
+
+static struct xe_pair *recovering_pair(struct xe_host *h, uint32_t primary)
+{
+	struct xe_pair *p = xe_pair_of_primary(h, primary);
+
+	return p && p->state == XE_PAIR_RECOVERING ? p : NULL;
+}
+
+int xe_vzs_fence_backup(struct xe_host *h, uint32_t primary)
+{
+	struct xe_pair *p = recovering_pair(h, primary);
+	int r;
+
+	if (!p || !p->backup)
+		return -ENOENT;
+	r = xe_domain_pause(h, p->backup);
+	xe_assert(!r);
+	forget_backup(h, p);
+	return 0;
+}
+
+int xe_vzs_boot_backup(struct xe_host *h, uint32_t primary, uint32_t *backup)
+{
+	struct xe_pair *p = recovering_pair(h, primary);
+	int r;
+
+	if (!p)
+		return -ENOENT;
+	if (p->backup)
+		return -EEXIST;
+	r = create_backup(h, h->domain[primary], p);
+	*backup = p->backup;
+	return r;
+}
+
+int xe_vzs_give_up(struct xe_host *h, uint32_t primary)
+{
+	struct xe_pair *p = recovering_pair(h, primary);
+
+	if (!p)
+		return -ENOENT;
+	if (p->backup)
+		return -EBUSY;
+	xe_log_release(h, p);
 	drop_old(h, p);
-	if (gone)
-		free_pair(h, p);
+	free_pair(h, p);
 	return 0;
 }
 
@@ -551,6 +620,8 @@ void xe_pair_domain_gone(struct xe_host *h, struct xe_domain *d)
 		return;
 	}
 	p = xe_pair_of_backup(h, d->id);
-	if (p)
-		xe_vzs_forget_backup(h, p->primary);
+	if (!p)
+		return;
+	forget_backup(h, p);
+	xe_queue_vmm(h, h->domain[p->primary], XE_VMM_BACKUP_GONE, d->id, 0);
 }

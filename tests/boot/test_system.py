@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from xenemu._abi import TcpFeature
 from xenemu.boot import Link, System, add_client, run_client, small_config, timelines
 
 MS = 1_000_000
@@ -86,8 +87,7 @@ def test_a_fetch_outlives_two_crashes(root: Path, kind: str) -> None:
         for share in (0.1, 0.6):
             assert system.run_until(lambda s=share: len(fetch.received) > s * SIZE, 30)
             assert system.run_until(system.protected, 30)
-            crash = system.crash_app if kind == "app" else system.crash_kernel
-            crash()
+            system.crash(kind)
         assert system.run_until(lambda: process.exited, 60)
         assert process.exit_status == 0
         assert fetch.body == (root / "data").read_bytes()
@@ -100,7 +100,7 @@ def test_a_fetch_outlives_two_crashes(root: Path, kind: str) -> None:
 
 def test_after_an_application_fault_the_old_primary_is_kept_apart(root: Path) -> None:
     with booted(root) as system:
-        old = system.crash_app()
+        old = system.crash("app")
         assert system.run_until(lambda: "kept-for-diagnosis" in names(system), 30)
         system.run_for(0.1)
         status = {s.id: s for s in system.list()}[old]
@@ -109,7 +109,7 @@ def test_after_an_application_fault_the_old_primary_is_kept_apart(root: Path) ->
         # The next fault destroys it first.
         assert system.run_until(system.protected, 30)
         since = system.log.count
-        system.crash_app()
+        system.crash("app")
         system.run_for(0.1)
         later = [(event.name, event.domid) for event in system.log.since(since)]
         assert later.index(("destroyed", old)) < later.index(("fenced", 2))
@@ -117,7 +117,7 @@ def test_after_an_application_fault_the_old_primary_is_kept_apart(root: Path) ->
 
 def test_after_a_kernel_fault_the_old_primary_is_destroyed(root: Path) -> None:
     with booted(root) as system:
-        old = system.crash_kernel()
+        old = system.crash("kernel")
         assert system.run_until(lambda: "destroyed" in names(system), 30)
         assert old not in [s.id for s in system.list()]
 
@@ -125,7 +125,7 @@ def test_after_a_kernel_fault_the_old_primary_is_destroyed(root: Path) -> None:
 def test_a_fault_without_a_backup_is_loud(root: Path) -> None:
     with booted(root, backup=False) as system:
         assert system.run_command(0, ["zlctl", "ins-auth", "1"])[0] == 0
-        system.crash_app()
+        system.crash("app")
         system.run_for(0.2)
         assert "no-backup" in names(system)
 
@@ -133,8 +133,7 @@ def test_a_fault_without_a_backup_is_loud(root: Path) -> None:
 def test_a_lost_backup_is_replaced(root: Path) -> None:
     with booted(root) as system:
         assert system.run_command(1, ["zlctl", "wakeup-backup"])[0] == 0
-        system.machine.core.panic(2)
-        system.machine.detach(2)
+        system.crash("backup")
         assert system.run_until(lambda: "backup-lost" in names(system), 5)
         assert system.run_until(system.protected, 30)
 
@@ -143,7 +142,7 @@ def test_frames_return_after_recoveries(root: Path) -> None:
     with booted(root) as system:
         base = system.machine.core.free_pages()
         for _ in range(3):
-            system.crash_kernel()
+            system.crash("kernel")
             assert system.run_until(lambda: not system.protected(), 5)
             assert system.run_until(system.protected, 30)
         assert system.machine.core.free_pages() == base
@@ -156,7 +155,7 @@ def test_the_same_seed_gives_the_same_trace(root: Path) -> None:
             fetch = Fetch()
             process = client.spawn(fetch)
             system.run_until(lambda: len(fetch.received) > 20_000, 30)
-            system.crash_app()
+            system.crash("app")
             system.run_until(lambda: process.exited, 60)
             assert fetch.body == (root / "data").read_bytes()
             return system.machine.core.trace_hash
@@ -175,6 +174,19 @@ def test_find_and_pause(root: Path) -> None:
         with pytest.raises(OSError) as caught:
             system.unpause(1)
         assert caught.value.errno == errno.EINVAL
+
+
+@pytest.mark.parametrize("lacks", list(TcpFeature))
+def test_a_backup_whose_tcp_lacks_a_feature_is_refused_at_boot_up(
+    root: Path, lacks: TcpFeature
+) -> None:
+    every = TcpFeature.TIMESTAMPS | TcpFeature.WINDOW_SCALE
+    with System(small_config(root=root, backup_tcp=every & ~lacks)) as system:
+        with pytest.raises(OSError, match="not supported"):
+            system.boot()
+        refused = next(e for e in system.log.since() if e.name == "backup-refused")
+        assert refused.details["lacks"] == lacks.name
+        assert system.machine.core.domain_ids() == [0, 1]
 
 
 def test_a_paused_primary_is_not_taken_for_dead(root: Path) -> None:
@@ -237,6 +249,6 @@ def test_the_host_keeps_its_own_clock_after_a_recovery(root: Path) -> None:
     before = (time.perf_counter, time.monotonic, time.time)
     with System(small_config(root=root)) as system:
         system.boot()
-        system.crash_app()
+        system.crash("app")
         assert system.run_until(system.protected, 10)
         assert (time.perf_counter, time.monotonic, time.time) == before

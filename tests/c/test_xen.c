@@ -447,7 +447,7 @@ static uint32_t protect(struct fix *f, uint32_t p)
 	xe_assert(info(f, b).runnable && info(f, b).tot_pages == PAGES &&
 		  pair(f, b).state == XE_PAIR_BOOTING);
 	xe_assert(ZL(f, p, BOOT_BACKUP) == -EBUSY && ZL(f, p, SUSPEND_BACKUP) == -EBUSY &&
-		  xe_vzs_fence(f->h, p) == -EBUSY);
+		  !pair(f, b).backup_booted);
 	xe_assert(ZL(f, p, BOOT_DONE) == -EPERM && ZL(f, b, BOOT_DONE, .value = 7) == 0);
 	expect(f, XE_VMM_BOOT_DONE, b, 7);
 	xe_assert(xe_vzs_complete(f->h, p, 0) == 0 && xe_vzs_complete(f->h, p, 0) == -EINVAL);
@@ -582,7 +582,9 @@ static void test_pair(bool release)
 	xe_assert(ZL(&f, 0, INSTALL_GRANT, .domid = p) == 0 &&
 		  ZL(&f, 0, INSTALL_GRANT, .domid = p) == -EEXIST);
 	expect(&f, XE_VMM_GRANT_INSTALLED, p, 0);
-	xe_assert(xe_vzs_fence(f.h, p) == -ENOENT && xe_pair_info(f.h, 55, &pi) == -ENOENT);
+	xe_assert(xe_vzs_fence(f.h, 55) == -ENOENT && xe_pair_info(f.h, 55, &pi) == -ENOENT);
+	xe_assert(xe_vzs_fence_backup(f.h, p) == -ENOENT && xe_vzs_give_up(f.h, p) == -ENOENT &&
+		  xe_vzs_boot_backup(f.h, p, &b) == -ENOENT);
 	register_log(&f, p);
 	v = xe_pair_ports_version(f.h, p);
 	xe_assert(ZL(&f, p, REGISTER_WRAPPER, .value = 0) == -EINVAL &&
@@ -610,23 +612,46 @@ static void test_pair(bool release)
 	xe_assert(ZL(&f, p, REPORT_FAULT, .value = 9) == -EINVAL &&
 		  ZL(&f, p, REPORT_FAULT, .value = 1) == 0);
 	xe_assert(ZL(&f, p, REPORT_FAULT, .value = 1) == 0 &&
-		  ZL(&f, b, REPORT_FAULT, .value = 1) == -EPERM);
+		  ZL(&f, 0, REPORT_FAULT, .value = 1) == -EPERM);
 	expect(&f, XE_VMM_FAULT, p, XE_ABI_fault_APP);
 	expect_none(&f);
 	recover(&f, p, b, false);
 	c = protect(&f, b);
 	recover(&f, b, c, true);
 	xe_assert(f.base - xe_host_free_pages(f.h) == PAGES + LOG_PAGES);
-	/* the backup dies while it recovers, then is given up: the primary's death frees all */
+	/* the backup dies while it recovers: another one takes over from the same primary */
 	b = protect(&f, c);
-	xe_assert(xe_vzs_fence(f.h, c) == 0 && xe_domain_destroy(f.h, b) == 0 &&
-		  pair(&f, c).state == XE_PAIR_GRANTED);
-	xe_assert(pair(&f, c).backup == 0 && pair(&f, c).old_primary == 0);
-	b = protect(&f, c);
-	xe_assert(xe_vzs_fence(f.h, c) == 0 && xe_domain_destroy(f.h, c) == 0 && info(&f, c).dying);
-	xe_assert(xe_vzs_forget_backup(f.h, c) == 0 && !info(&f, c).exists &&
-		  xe_pair_info(f.h, b, &pi) == -ENOENT);
-	xe_assert(xe_domain_destroy(f.h, b) == 0 && xe_host_free_pages(f.h) == f.base);
+	xe_assert(xe_vzs_fence(f.h, c) == 0 && xe_vzs_boot_backup(f.h, c, &v) == -EEXIST &&
+		  xe_vzs_give_up(f.h, c) == -EBUSY);
+	xe_assert(xe_domain_destroy(f.h, b) == 0 && pair(&f, c).state == XE_PAIR_RECOVERING);
+	expect(&f, XE_VMM_BACKUP_GONE, c, b);
+	xe_assert(pair(&f, c).backup == 0 && pair(&f, c).old_primary == c);
+	/* one that fails is fenced: it runs no more and has no right to the log */
+	xe_assert(xe_vzs_boot_backup(f.h, c, &b) == 0 && info(&f, b).runnable &&
+		  ZL(&f, b, BOOT_DONE) == 0 && ZL(&f, b, BOOT_DONE) == -EINVAL);
+	expect(&f, XE_VMM_BOOT_DONE, b, 0);
+	xe_assert(ZL(&f, b, REPORT_FAULT, .value = 1) == 0);
+	expect(&f, XE_VMM_FAULT, b, XE_ABI_fault_APP);
+	a = (struct xe_zl_arg){.addr = ARR, .count = EXTENTS};
+	xe_assert(zl(&f, b, XE_ABI_zl_GET_LOG, &a) == 0 &&
+		  map(&f, b, XE_LOG_WINDOW, arr(&f, b, 0)) == 0);
+	xe_assert(xe_vzs_fence_backup(f.h, c) == 0 && !info(&f, b).runnable &&
+		  ZL(&f, b, GET_LOG) == -EPERM);
+	xe_assert(xe_guest_read(f.h, b, XE_LOG_WINDOW, &v, sizeof(v)) == -EFAULT &&
+		  xe_domain_destroy(f.h, b) == 0);
+	/* the primary may go meanwhile: backups are still built like it, the log is kept */
+	xe_assert(xe_domain_destroy(f.h, c) == 0 && info(&f, c).dying);
+	xe_assert(xe_vzs_boot_backup(f.h, c, &b) == 0 && info(&f, b).tot_pages == PAGES);
+	a = (struct xe_zl_arg){.addr = ARR, .count = EXTENTS};
+	xe_assert(zl(&f, b, XE_ABI_zl_GET_LOG, &a) == 0 && ZL(&f, b, RECOVERY_DONE) == 0 &&
+		  !info(&f, c).exists && pair(&f, b).extents == EXTENTS);
+	expect(&f, XE_VMM_RECOVERY_DONE, b, c);
+	/* a fault without a backup, and none can be had: all goes */
+	xe_assert(xe_vzs_fence(f.h, b) == 0 && pair(&f, b).backup == 0 &&
+		  xe_vzs_give_up(f.h, b) == 0 && xe_pair_info(f.h, b, &pi) == -ENOENT);
+	xe_assert(xe_domain_destroy(f.h, b) == 0 && !info(&f, b).exists &&
+		  xe_host_free_pages(f.h) == f.base);
+	expect_none(&f);
 	/* without a log: the destroyed primary's id stays taken until the recovery is over */
 	p = guest(&f);
 	xe_assert(ZL(&f, 0, INSTALL_GRANT, .domid = p) == 0);

@@ -63,6 +63,13 @@ def test_nobody_runs(words: list[str]) -> None:
         ["list", "--name", ""],
         ["crash", "everything"],
         ["crash"],
+        ["crash", "app", "--how", "panic"],
+        ["crash", "kernel", "--how", "SIGKILL"],
+        ["crash", "kernel", "--how", "stall:-1"],
+        ["crash", "backup", "--how", "stall"],
+        ["crash", "app", "--count", "2"],
+        ["crash", "app", "--every", "0"],
+        ["crash", "app", "--every", "1", "--count", "0"],
         ["pause"],
         ["exec", "1"],
         ["nothing"],
@@ -119,7 +126,7 @@ def test_a_session(host: tuple[subprocess.Popen[str], str], runtime: Path) -> No
     assert run("exec", "nobody", "ps")[::2] == (1, "xenemu: ESRCH: no domain 'nobody'\n")
     assert run("unpause", "primary")[0] == 1
     assert run("pause", "control")[0] == run("unpause", "control")[0] == 0
-    assert run("crash", "app")[0] == 0
+    assert run("crash", "app")[::2] == (0, "")
     deadline = time.monotonic() + 40
     while [row["role"] for row in domains()].count("backup") == 0:
         assert time.monotonic() < deadline
@@ -131,6 +138,42 @@ def test_a_session(host: tuple[subprocess.Popen[str], str], runtime: Path) -> No
     assert run("stop")[0] == 0
     assert process.wait(20) == 0
     assert list((runtime / "xenemu").iterdir()) == []
+
+
+def test_crashes_in_a_row(host: tuple[subprocess.Popen[str], str]) -> None:
+    _, url = host
+    status, output, errors = run(
+        "crash", "kernel", "--how", "hang", "--every", "0.2", "--count", "3", "--json"
+    )
+    assert (status, errors) == (0, "")
+    told = [json.loads(line) for line in output.splitlines()]
+    assert [line["number"] for line in told] == [1, 2, 3]
+    assert {(line["what"], line["how"]) for line in told} == {("kernel", "hang")}
+    assert len({line["domain"] for line in told[:2]}) == 2
+    with urllib.request.urlopen(url + "file") as answer:
+        assert answer.read() == b"hello"
+    deadline = time.monotonic() + 40
+    while (status := run("crash", "backup", "--json")[0]) != 0:
+        assert time.monotonic() < deadline
+    assert run("crash", "app", "--how", "exception")[1].endswith("crashed (exception)\n")
+    with urllib.request.urlopen(url + "file") as answer:
+        assert answer.read() == b"hello"
+
+
+def test_endless_crashes_end_with_an_interrupt(host: tuple[subprocess.Popen[str], str]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "xenemu", "crash", "app", "--every", "0.1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "crashed (SIGKILL)" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (0, "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

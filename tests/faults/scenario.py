@@ -41,8 +41,8 @@ class Result:
     failures: list[str]
 
 
-def content(seed: int) -> bytes:
-    return random.Random(seed).randbytes(SIZE)
+def content(seed: int, size: int = SIZE) -> bytes:
+    return random.Random(seed).randbytes(size)
 
 
 async def read_response(reader: asyncio.StreamReader) -> bytes:
@@ -53,17 +53,17 @@ async def read_response(reader: asyncio.StreamReader) -> bytes:
     return await reader.readexactly(int(headers["content-length"]))
 
 
-def make_client(seed: int, report: list[str]):
+def make_client(seed: int, report: list[str], size: int = SIZE):
     """Connects once: GET, PUT and GET again on one keep-alive connection."""
 
     async def client(argv: list[str]) -> int:
-        data, upload = content(seed), content(seed + 1)
+        data, upload = content(seed, size), content(seed + 1, size)
         try:
             reader, writer = await asyncio.open_connection(SERVICE, 80)
             writer.write(b"GET /file HTTP/1.1\r\nHost: x\r\n\r\n")
             if await read_response(reader) != data:
                 report.append("GET: wrong bytes")
-            writer.write(b"PUT /up HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % SIZE)
+            writer.write(b"PUT /up HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size)
             writer.write(upload)
             answer = await read_response(reader)
             if answer.decode().split()[0] != hashlib.sha256(upload).hexdigest():
@@ -119,7 +119,7 @@ def run(root: Path, seed: int, link: Link, fault: str | None, after_events: int)
                 left = after_events - (core.event_index - start_events)
                 system.machine.step(deadline, left)
             if not process.exited:
-                (system.crash_app if fault == "app" else system.crash_kernel)()
+                system.crash(fault)
         if not system.run_until(lambda: process.exited, BOUND_SECONDS):
             report.append("the client hangs")
         events, seconds = core.event_index - start_events, (system.now - start_time) / 1e9

@@ -55,7 +55,7 @@ def test_references_return_to_base(tmp_path: Path, kind: str) -> None:
         process = kernel.spawn(make_client(5, report))
         system.run_for(0.03)
         assert core.log_info(primary)["connections"] == 1
-        (system.crash_app if kind == "app" else system.crash_kernel)()
+        system.crash(kind)
         assert system.run_until(lambda: process.exited, 120)
         assert not report
         assert system.run_until(system.protected, 60)

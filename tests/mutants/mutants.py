@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Planted bugs: changes of the C sources that a sweep must find, and how to build them."""
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from vzs import EventLog, Vzs
-from xenemu._abi import FaultKind, ZlSignal
+from xenemu._abi import FaultKind, TcpFeature, ZlSignal
 from xenemu.vmm import Event, PairState, Vmm, VmmEvent, WrapperEvent
 
 IP = 0x0A000001
@@ -22,10 +22,11 @@ class Host:
         self.domains = [0, 1, 2]
         self.pair = {
             "state": int(PairState.SUSPENDED), "primary": 1, "backup": 2, "old_primary": 0,
-            "ip": IP, "backup_has_primary_ip": 1, "extents": 8,
+            "backup_booted": 1, "features": 3, "ip": IP, "backup_has_primary_ip": 1, "extents": 8,
         }  # fmt: skip
         self.paused = {2: 1}
         self.start_error: OSError | None = None
+        self.boots: list[int | OSError] = []
         self.now = 0
 
     def __getattr__(self, name: str) -> Callable[..., None]:
@@ -53,6 +54,17 @@ class Host:
         self.calls.append(("start_kernel", domid, primary))
         if self.start_error is not None:
             raise self.start_error
+
+    def vzs_boot_backup(self, primary: int) -> int:
+        self.calls.append(("vzs_boot_backup", primary))
+        got = self.boots.pop(0)
+        if isinstance(got, OSError):
+            raise got
+        self.pair |= {
+            "state": int(PairState.RECOVERING), "backup": got, "backup_has_primary_ip": 0,
+            "backup_booted": 0,
+        }  # fmt: skip
+        return got
 
     def log_info(self, domid: int) -> dict[str, int]:
         return {"connections": 3}
@@ -97,26 +109,108 @@ def test_a_backup_with_its_own_address_takes_the_shared_one_first(host: Host, vm
     assert host.calls[-1] == ("vzs_signal", 2, int(ZlSignal.RECOVER | ZlSignal.CHANGE_IP))
 
 
-def test_no_backup_is_said(host: Host, vmm: Vmm) -> None:
-    host.pair |= {"state": int(PairState.GRANTED), "backup": 0}
+def test_no_backup_and_no_log_is_said(host: Host, vmm: Vmm) -> None:
+    host.pair |= {"state": int(PairState.GRANTED), "backup": 0, "backup_booted": 0, "extents": 0}
     vmm.deliver(VmmEvent.FAULT, 1, FaultKind.KERNEL, 0)
     assert "no-backup" in host.names()
     assert "vzs_fence" not in host.did()
 
 
-def test_a_fault_waits_for_a_booting_backup(host: Host, vmm: Vmm) -> None:
-    host.pair["state"] = int(PairState.BOOTING)
+def test_a_fault_is_fenced_at_once_and_waits_for_a_booting_backup(host: Host, vmm: Vmm) -> None:
+    host.pair |= {"state": int(PairState.BOOTING), "backup_booted": 0}
     vmm.deliver(VmmEvent.FAULT, 1, FaultKind.APP, 0)
-    assert "vzs_fence" not in host.did()
-    original = host.__getattr__("vzs_complete")
+    assert host.did() == ["vzs_fence"]
+    host.pair |= {"state": int(PairState.RECOVERING), "backup_booted": 1}
+    vmm.deliver(VmmEvent.BOOT_DONE, 2, 3, 0)
+    assert host.did()[1:] == ["path_set", "unpause", "heartbeat_arm", "vzs_signal"]
+    vmm.deliver(VmmEvent.BOOT_DONE, 2, 3, 0)
+    assert host.did().count("path_set") == 1
 
-    def complete(primary: int, status: int) -> None:
-        original(primary, status)
-        host.pair["state"] = int(PairState.AWAKE)
 
-    host.vzs_complete = complete  # type: ignore[attr-defined]
-    vmm.deliver(VmmEvent.BOOT_DONE, 2, 0, 0)
-    assert "vzs_fence" in host.did()
+def fault_without_backup(host: Host, vmm: Vmm) -> None:
+    """The primary fails alone; the VZS boots backup 3."""
+    host.pair |= {"state": int(PairState.GRANTED), "backup": 0, "backup_booted": 0}
+    host.boots = [3, 3, 3]
+    vmm.deliver(VmmEvent.FAULT, 1, FaultKind.KERNEL, 0)
+
+
+def test_a_fault_without_a_backup_boots_one(host: Host, vmm: Vmm) -> None:
+    fault_without_backup(host, vmm)
+    wanted = ["vzs_fence", "vzs_boot_backup", "start_kernel", "heartbeat_arm"]
+    assert host.did() == wanted
+    host.pair["backup_booted"] = 1
+    vmm.deliver(VmmEvent.BOOT_DONE, 3, 3, 0)
+    assert ("path_set", IP, 3) in host.calls
+    assert host.calls[-1] == ("vzs_signal", 3, int(ZlSignal.RECOVER | ZlSignal.CHANGE_IP))
+
+
+def test_a_backup_that_fails_while_it_recovers_is_fenced_and_replaced(host: Host, vmm: Vmm) -> None:
+    host.boots = [3]
+    vmm.deliver(VmmEvent.FAULT, 1, FaultKind.KERNEL, 0)
+    host.pair |= {"state": int(PairState.RECOVERING), "old_primary": 1}
+    host.calls.clear()
+    vmm.deliver(VmmEvent.FAULT, 2, FaultKind.APP, 0)
+    assert host.calls[:3] == [
+        ("vzs_fence_backup", 1), ("path_set", IP, 1), ("destroy_domain", 2),
+    ]  # fmt: skip
+    assert host.did()[3:] == ["vzs_boot_backup", "start_kernel", "heartbeat_arm"]
+
+
+def test_timers_of_an_earlier_attempt_do_nothing(host: Host, vmm: Vmm) -> None:
+    test_a_backup_that_fails_while_it_recovers_is_fenced_and_replaced(host, vmm)
+    before = list(host.calls)
+    host.later[0]()
+    assert host.calls == before
+    host.boots = [4]
+    host.later[1]()
+    assert ("vzs_fence_backup", 1) in host.calls[len(before) :]
+
+
+def test_it_gives_up_loudly_after_three_boots(host: Host, vmm: Vmm) -> None:
+    fault_without_backup(host, vmm)
+    for _ in range(3):
+        host.pair |= {"state": int(PairState.RECOVERING), "backup": 3}
+        vmm.deliver(VmmEvent.FAULT, 3, FaultKind.KERNEL, 0)
+    assert host.did().count("vzs_boot_backup") == 3
+    assert host.calls[-2:] == [("vzs_give_up", 1), ("destroy_domain", 1)]
+    assert "recovery-failed" in host.names()
+
+
+def test_a_backup_that_cannot_be_created_is_tried_again(host: Host, vmm: Vmm) -> None:
+    host.pair |= {"state": int(PairState.GRANTED), "backup": 0, "backup_booted": 0}
+    host.boots = [OSError(errno.ENOMEM, "no"), 3]
+    vmm.deliver(VmmEvent.FAULT, 1, FaultKind.KERNEL, 0)
+    assert "backup-failed" in host.names() and "start_kernel" not in host.did()
+    host.later[-1]()
+    assert ("start_kernel", 3, 1) in host.calls
+
+
+def test_a_second_fault_while_recovering_only_makes_it_worse(host: Host, vmm: Vmm) -> None:
+    vmm.deliver(VmmEvent.FAULT, 1, FaultKind.APP, 0)
+    host.pair |= {"state": int(PairState.RECOVERING), "old_primary": 1}
+    vmm.deliver(VmmEvent.FAULT, 1, FaultKind.KERNEL, 0)
+    assert host.did().count("vzs_fence") == 1
+    host.pair |= {"primary": 2, "backup": 0, "state": int(PairState.GRANTED)}
+    vmm.deliver(VmmEvent.RECOVERY_DONE, 2, 1, 0)
+    assert host.calls[-1] == ("destroy_domain", 1)
+
+
+def test_two_former_primaries_are_never_kept(host: Host, vmm: Vmm) -> None:
+    vmm.deliver(VmmEvent.FAULT, 1, FaultKind.APP, 0)
+    host.pair |= {"primary": 2, "backup": 0, "state": int(PairState.GRANTED)}
+    host.boots = [3]
+    vmm.deliver(VmmEvent.FAULT, 2, FaultKind.APP, 0)  # before RECOVERY_DONE is heard of
+    vmm.deliver(VmmEvent.RECOVERY_DONE, 2, 1, 0)
+    host.domains = [0, 1, 2, 3]
+    host.pair |= {"primary": 3, "backup": 0}
+    vmm.deliver(VmmEvent.RECOVERY_DONE, 3, 2, 0)
+    assert ("destroy_domain", 1) in host.calls
+
+
+def test_a_backup_that_somebody_destroyed_is_replaced(host: Host, vmm: Vmm) -> None:
+    host.pair |= {"state": int(PairState.GRANTED), "backup": 0, "backup_booted": 0}
+    vmm.deliver(VmmEvent.BACKUP_GONE, 1, 2, 0)
+    assert host.calls == [("vzs_signal", 1, int(ZlSignal.FAILED))]
 
 
 def test_reestablished_is_told_to_the_backup(host: Host, vmm: Vmm) -> None:
@@ -162,7 +256,7 @@ def test_a_backup_that_never_comes_up(host: Host, vmm: Vmm) -> None:
 def test_a_timer_of_a_finished_transition_does_nothing(host: Host, vmm: Vmm) -> None:
     host.pair["state"] = int(PairState.BOOTING)
     vmm.deliver(VmmEvent.BOOT_BACKUP, 1, 2, 0)
-    vmm.deliver(VmmEvent.BOOT_DONE, 2, 0, 0)
+    vmm.deliver(VmmEvent.BOOT_DONE, 2, 3, 0)
     before = list(host.calls)
     host.later[0]()
     assert host.calls == before
@@ -179,3 +273,23 @@ def test_a_fault_of_somebody_else_decides_nothing(host: Host, vmm: Vmm) -> None:
     vmm.deliver(VmmEvent.FAULT, 0, FaultKind.KERNEL, 0)
     assert host.calls == []
     assert host.names() == ["fault"]
+
+
+@pytest.mark.parametrize("has", [TcpFeature(0), TcpFeature.TIMESTAMPS, TcpFeature.WINDOW_SCALE])
+def test_a_backup_whose_tcp_lacks_a_feature_is_refused(
+    host: Host, vmm: Vmm, has: TcpFeature
+) -> None:
+    host.pair |= {"state": int(PairState.BOOTING)}
+    vmm.deliver(VmmEvent.BOOT_DONE, 2, has, 0)
+    assert ("vzs_complete", 1, -errno.EOPNOTSUPP) in host.calls
+    assert ("destroy_domain", 2) in host.calls
+    refused = next(event for event in host.log.since() if event.name == "backup-refused")
+    assert refused.details["lacks"] == "|".join(
+        feature.name or "" for feature in TcpFeature if feature not in has
+    )
+
+
+def test_a_backup_with_what_the_primary_has_is_enough(host: Host, vmm: Vmm) -> None:
+    host.pair |= {"state": int(PairState.BOOTING), "features": 1}
+    vmm.deliver(VmmEvent.BOOT_DONE, 2, 1, 0)
+    assert ("vzs_complete", 1, 0) in host.calls

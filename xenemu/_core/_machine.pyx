@@ -13,6 +13,9 @@ from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 cdef extern from "machine.h" nogil:
     ctypedef uint64_t xe_ns
     enum: XE_NODE_HOST
+    enum: KERNEL_PANICKED "XE_KERNEL_PANICKED"
+    enum: KERNEL_HANGS "XE_KERNEL_HANGS"
+    enum: KERNEL_STALLS "XE_KERNEL_STALLS"
     struct xe_machine:
         pass
     struct xe_host:
@@ -57,6 +60,8 @@ cdef extern from "machine.h" nogil:
         uint32_t max_socks
         uint32_t snd_buf
         uint32_t rcv_buf
+        bint no_timestamps
+        bint no_wscale
         uint64_t seed
     struct xe_tcp_info:
         uint32_t local_addr
@@ -94,6 +99,8 @@ cdef extern from "machine.h" nogil:
         int state
         uint32_t primary
         uint32_t backup
+        bint backup_booted
+        uint64_t features
         uint32_t old_primary
         uint32_t ip
         bint backup_has_primary_ip
@@ -137,10 +144,13 @@ cdef extern from "machine.h" nogil:
     int xe_machine_attach_stack(xe_machine *m, uint32_t domid, const xe_tcp_config *cfg)
     int xe_machine_destroy_domain(xe_machine *m, uint32_t domid)
     int xe_machine_pause(xe_machine *m, uint32_t domid, bint pause)
-    int xe_machine_panic(xe_machine *m, uint32_t domid)
+    int xe_machine_break(xe_machine *m, uint32_t domid, int fault, xe_ns until)
+    int xe_machine_kernel_fault(const xe_machine *m, uint32_t domid)
     int64_t xe_machine_hypercall(xe_machine *m, uint32_t domid, uint32_t nr, const uint64_t *arg)
     void xe_machine_sync(xe_machine *m)
     int xe_machine_fence(xe_machine *m, uint32_t primary)
+    int xe_machine_fence_backup(xe_machine *m, uint32_t primary)
+    int xe_machine_give_up(xe_machine *m, uint32_t primary)
     int xe_machine_path_set(xe_machine *m, uint32_t ip, uint32_t domid)
     xe_ssw *xe_machine_wrapper(xe_machine *m, uint32_t domid)
     xe_store_stop *xe_machine_store_stop(xe_machine *m)
@@ -171,6 +181,7 @@ cdef extern from "machine.h" nogil:
     int xe_vzs_complete(xe_host *h, uint32_t primary, int status)
     int xe_vzs_set_next_ip(xe_host *h, uint32_t domid, uint32_t ip)
     int xe_vzs_forget_backup(xe_host *h, uint32_t primary)
+    int xe_vzs_boot_backup(xe_host *h, uint32_t primary, uint32_t *backup)
     const xe_host_counters *xe_host_counters_ "xe_host_counters"(const xe_host *h)
 
     void xe_ssw_info_ "xe_ssw_info"(const xe_ssw *s, xe_ssw_info *info)
@@ -305,13 +316,16 @@ cdef class Machine:
         check(xe_domain_create(self._h, &cfg, &domid))
         return domid
 
-    def attach_stack(self, uint32_t domid, *, uint64_t seed, uint32_t max_socks=0, uint32_t buffer=0):
+    def attach_stack(self, uint32_t domid, *, uint64_t seed, uint32_t max_socks=0, uint32_t buffer=0,
+                     bint timestamps=True, bint window_scale=True):
         cdef xe_tcp_config cfg
         self._open()
         memset(&cfg, 0, sizeof(cfg))
         cfg.seed = seed
         cfg.max_socks = max_socks
         cfg.snd_buf = cfg.rcv_buf = buffer
+        cfg.no_timestamps = not timestamps
+        cfg.no_wscale = not window_scale
         check(xe_machine_attach_stack(self._m, domid, &cfg))
 
     def destroy_domain(self, uint32_t domid):
@@ -328,7 +342,19 @@ cdef class Machine:
 
     def panic(self, uint32_t domid):
         self._open()
-        check(xe_machine_panic(self._m, domid))
+        check(xe_machine_break(self._m, domid, KERNEL_PANICKED, 0))
+
+    def hang(self, uint32_t domid):
+        self._open()
+        check(xe_machine_break(self._m, domid, KERNEL_HANGS, 0))
+
+    def stall(self, uint32_t domid, uint64_t until):
+        self._open()
+        check(xe_machine_break(self._m, domid, KERNEL_STALLS, until))
+
+    def kernel_fault(self, uint32_t domid):
+        self._open()
+        return xe_machine_kernel_fault(self._m, domid)
 
     def domain_info(self, uint32_t domid):
         cdef xe_domain_info info
@@ -417,6 +443,21 @@ cdef class Machine:
     def vzs_fence(self, uint32_t primary):
         self._open()
         check(xe_machine_fence(self._m, primary))
+
+    def vzs_fence_backup(self, uint32_t primary):
+        self._open()
+        check(xe_machine_fence_backup(self._m, primary))
+
+    def vzs_boot_backup(self, uint32_t primary):
+        cdef uint32_t backup = 0
+        self._open()
+        check(xe_vzs_boot_backup(self._h, primary, &backup))
+        xe_machine_sync(self._m)
+        return backup
+
+    def vzs_give_up(self, uint32_t primary):
+        self._open()
+        check(xe_machine_give_up(self._m, primary))
 
     def vzs_set_next_ip(self, uint32_t domid, uint32_t ip):
         self._open()

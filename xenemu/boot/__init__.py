@@ -12,11 +12,13 @@ from xenemu.boot.config import (
     parse_forward,
     parse_size,
 )
+from xenemu.boot.crash import HOWS, parse_crash
 from xenemu.boot.status import DomainStatus
 from xenemu.boot.system import System
 
 __all__ = [
     "CONTROL_MEMORY",
+    "HOWS",
     "PRIMARY_MEMORY",
     "BootConfig",
     "DomainStatus",
@@ -28,6 +30,7 @@ __all__ = [
     "as_dict",
     "as_line",
     "collect_rarely",
+    "parse_crash",
     "parse_forward",
     "parse_size",
     "run_client",

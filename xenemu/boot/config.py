@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from xenemu._abi import TcpFeature
+
 PAGE = 4096
 MIB = 1 << 20
 EXTENT = 2 * MIB
@@ -14,6 +16,9 @@ CLIENT_IP = 0x0A000102  # 10.0.1.2, the first of the clients
 SERVICE_PORT = 80
 CONTROL_MEMORY = 64 * MIB
 PRIMARY_MEMORY = 256 * MIB
+
+
+TCP_FEATURES = TcpFeature.TIMESTAMPS | TcpFeature.WINDOW_SCALE
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class BootConfig:
     real: bool = True
     backup: bool = True
     link: Link = Link()
+    backup_tcp: TcpFeature = TCP_FEATURES  # of the kernels of backups
     program: str = "xenemu.guest.programs.httpd"
     arguments: tuple[str, ...] | None = None  # None: those of httpd
     max_socks: int = 0  # of each guest's TCP, a power of two; 0: the stack's default (1024)

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ozs import Ozs, OzsConfig, Role, StartInfo
-from xenemu.boot.config import PAGE, SERVICE_PORT, BootConfig
+from xenemu._abi import TcpFeature
+from xenemu.boot.config import PAGE, SERVICE_PORT, TCP_FEATURES, BootConfig
 from xenemu.guest import Kernel, Process
 from xenemu.machine import Machine
 
@@ -34,7 +35,14 @@ def build_guest(machine: Machine, config: BootConfig, domid: int, role: Role, no
     """
     info = machine.core.domain_info(domid)
     seed = config.seed * 1000 + info["generation"]
-    machine.core.attach_stack(domid, seed=seed, max_socks=config.max_socks)
+    features = config.backup_tcp if role is Role.BACKUP else TCP_FEATURES
+    machine.core.attach_stack(
+        domid,
+        seed=seed,
+        max_socks=config.max_socks,
+        timestamps=TcpFeature.TIMESTAMPS in features,
+        window_scale=TcpFeature.WINDOW_SCALE in features,
+    )
     machine.core.path_set(info["ip"], domid)
     kernel = Kernel(
         machine.domain(domid),
@@ -50,6 +58,7 @@ def build_guest(machine: Machine, config: BootConfig, domid: int, role: Role, no
             start_info=StartInfo(pages=info["tot_pages"]),
             log_bytes=config.log,
             protect_again=config.backup,
+            tcp_features=features,
         ),
         lambda name, **details: note(domid, name, **details),
     )

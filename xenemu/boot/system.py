@@ -7,12 +7,12 @@ The only place that knows both halves of the framework. A System is driven by wh
 import errno
 import importlib
 import os
-import signal
 from collections.abc import Callable, Sequence
 
 from ozs import Role
 from vzs import EventLog, RecoveryPolicy, Vzs
 from xenemu.boot.config import CONTROL_IP, GATEWAY_IP, SERVICE_IP, BootConfig
+from xenemu.boot.crash import Crash, InjectedError, parse_crash
 from xenemu.boot.guests import Guest, build_guest, create_domain
 from xenemu.boot.status import DomainStatus, collect
 from xenemu.boot.vmm_side import HostToolstack, Timers, VmmWork
@@ -179,6 +179,13 @@ class System:
                 return guest
         raise OSError(errno.ESRCH, "there is no primary")
 
+    def backup(self) -> Guest:
+        """The backup of a pair; OSError(ESRCH) when there is none."""
+        for domid, guest in sorted(self.guests.items()):
+            if self._role(domid) == "backup":
+                return guest
+        raise OSError(errno.ESRCH, "there is no backup")
+
     def protected(self) -> bool:
         """A healthy primary has a suspended backup."""
         try:
@@ -186,28 +193,48 @@ class System:
         except OSError:
             return False
         pair = self.vmm.pair(primary.domid)
-        return pair is not None and pair.state.name == "SUSPENDED" and not primary.failed
+        healthy = not primary.failed and not self.machine.core.kernel_fault(primary.domid)
+        return healthy and pair is not None and pair.state.name == "SUSPENDED"
 
-    def crash_app(self) -> int:
-        """Kills the service of the current primary (SIGKILL); the domain. OSError(ESRCH)."""
-        guest = self.primary()
-        if guest.failed or guest.service is None:
-            raise OSError(errno.ESRCH, "the primary's service does not run")
-        self.vmm.emit("crash-injected", guest.domid, kind="app")
-        guest.kernel.sig_exit(guest.service.pid, signal.SIGKILL)
+    def crash(self, what: str, how: str = "") -> int:
+        """Injects a fault (xenemu.boot.crash); the domain that got it.
+
+        `what`: app or kernel of the current primary, or backup. ValueError for an unknown kind;
+        OSError(ESRCH) when what is to crash does not run.
+        """
+        crash = parse_crash(what, how)
+        guest = self.backup() if what == "backup" else self.primary()
+        pair = self.vmm.pair(guest.domid)
+        fenced = pair is not None and pair.old_primary == guest.domid
+        if fenced or guest.failed or self.machine.core.kernel_fault(guest.domid):
+            raise OSError(errno.ESRCH, f"the {what} to crash does not run")
+        self.vmm.emit("crash-injected", guest.domid, kind=what, how=crash.how)
+        if what == "app":
+            self._crash_app(guest, crash)
+        else:
+            self._crash_kernel(guest, crash)
         return guest.domid
 
-    def crash_kernel(self) -> int:
-        """Stops the kernel of the current primary dead; the domain. OSError(ESRCH)."""
-        guest = self.primary()
-        if guest.crashed:
-            raise OSError(errno.ESRCH, "the primary's kernel does not run")
-        self.vmm.emit("crash-injected", guest.domid, kind="kernel")
+    def _crash_app(self, guest: Guest, crash: Crash) -> None:
+        service = guest.service
+        assert service is not None
+        if crash.how == "exit":
+            guest.kernel.sys_exit(service.pid, 1)
+        elif crash.how == "exception":
+            guest.kernel.die_of(service.pid, InjectedError("injected"))
+        else:
+            guest.kernel.sig_exit(service.pid, crash.signal)
+
+    def _crash_kernel(self, guest: Guest, crash: Crash) -> None:
+        if crash.how == "stall":
+            self.machine.core.stall(guest.domid, self.now + int(crash.seconds * NS))
+            return
         guest.crashed = True
-        self.machine.core.panic(guest.domid)
-        self.machine.detach(guest.domid)
+        if crash.how == "hang":
+            self.machine.core.hang(guest.domid)
+        else:
+            self.machine.panic(guest.domid)
         self._fail_commands(guest.domid, "kernel crashed")
-        return guest.domid
 
     def list(self) -> list[DomainStatus]:
         """All domains, zombies included."""

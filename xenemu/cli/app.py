@@ -180,17 +180,6 @@ def list_(name: str, as_json: bool) -> None:
         print_domains(rows)
 
 
-@main.command()
-@name_option
-@click.argument("what", type=click.Choice(["app", "kernel"]))
-@command_errors
-def crash(name: str, what: str) -> None:
-    """Crashes the current primary: its service, or its kernel."""
-    with client(name) as control:
-        result = control.call("crash", what=what)
-    click.echo(f"{what} of d{result['domain']} crashed")
-
-
 @main.command(epilog=EPILOG)
 @name_option
 @click.argument("domain")

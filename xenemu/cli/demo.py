@@ -120,8 +120,7 @@ class Demo:
         try:
             self._wait(lambda: client.marked or client.ended, TRANSFER_SECONDS)
             if not client.ended:
-                crash = system.crash_app if scene.crash == "app" else system.crash_kernel
-                crash()
+                system.crash(scene.crash)
                 client.go_on()
             self._wait(lambda: client.ended, TRANSFER_SECONDS)
         finally:

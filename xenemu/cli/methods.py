@@ -4,7 +4,7 @@ import errno
 from collections.abc import Callable
 from typing import Any
 
-from xenemu.boot import System, as_dict
+from xenemu.boot import System, as_dict, parse_crash
 from xenemu.cli.rpc import FAILED, RpcError
 from xenemu.cli.server import Call, Method
 
@@ -60,11 +60,9 @@ class Methods:
         call.result([status.as_dict() for status in self._system.list()])
 
     def _crash(self, call: Call, params: Params) -> None:
-        kind = text(params, "what")
-        if kind not in ("app", "kernel"):
-            raise ValueError("what is app or kernel")
-        crash = self._system.crash_app if kind == "app" else self._system.crash_kernel
-        call.result({"domain": crash()})
+        how = text(params, "how") if "how" in params else ""
+        crash = parse_crash(text(params, "what"), how)
+        call.result({"domain": self._system.crash(crash.what, how), "how": crash.how})
 
     def _pause(self, call: Call, params: Params) -> None:
         domid = self._system.find(text(params, "domain"))

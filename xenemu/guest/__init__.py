@@ -1,7 +1,6 @@
 """The guest side: a kernel whose processes are ordinary asyncio programs."""
 
 from xenemu.guest._current import current_process, syscall
-from xenemu.guest.errors import ProcessKilled
 from xenemu.guest.kernel import Kernel
 from xenemu.guest.memory import ARG_BASE, GUEST_BASE, ArgumentArea
 from xenemu.guest.process import Process, ProcessState
@@ -18,7 +17,6 @@ __all__ = [
     "Kernel",
     "Node",
     "Process",
-    "ProcessKilled",
     "ProcessState",
     "current_process",
     "ip_number",

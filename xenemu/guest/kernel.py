@@ -136,13 +136,19 @@ class Kernel:
             self.sig_exit(pid, signal)
 
     def sys_exit(self, pid: int, status: int) -> None:
-        """A process ends itself."""
+        """A process ends itself. Inside its own step a clean end (told to stop, status 0) unwinds
+        the step; any other abandons it when the call that led here is over."""
         process = self.process(pid)
-        if process.stepping:
+        if process.stepping and process.stop_requested and not status:
             raise SystemExit(status)  # comes back here when its step is over
         for hook in self.sys_exit_hooks:
             hook(process, status)
         self.do_exit(process, status)
+
+    def die_of(self, pid: int, error: Exception) -> None:
+        """An exception that the main task does not handle and nothing cleans up after."""
+        self.process(pid).write_error(error)
+        self.sys_exit(pid, 1)
 
     def sig_exit(self, pid: int, signal: int) -> None:
         """The kernel ends a process by a signal; its status is 128 + signal."""
@@ -162,7 +168,7 @@ class Kernel:
             callback(process)
 
     def syscall(self, process: Process, name: str, *args: Any) -> Any:
-        """A call of `process` through the table; ENOSYS."""
+        """A call of `process` through the table; ENOSYS. It does not return to a dead one."""
         function = self.syscalls.get(name)
         if function is None:
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), name)

@@ -1,12 +1,13 @@
 """A guest process: a program, its loop, its file descriptors, its view of the library.
 
-It runs in steps of a few loop iterations each, with its overlay on. Its end:
+It runs in steps of a few loop iterations each, each step in a greenlet, with its overlay on.
+Its end:
   - told to stop and status 0: tasks are cancelled in the order of their creation, sockets
     closed, the loop closed;
   - anything else is a crash: the kernel drops its sockets, and the loop is left as it is. No
-    `finally` of it may run, so the process stays in `graveyard` for ever.
-Limit: killed inside its own call, a coroutine is unwound by ProcessKilled and its `finally`
-blocks run; their calls to the kernel fail.
+    `finally` of it may run, so the process stays in `graveyard` for ever. If it died inside its
+    own step (its own call, or a hook of one) that step is abandoned: its greenlet is switched
+    away from and never resumed, and lies in the graveyard with it.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ import io
 import random
 import signal
 import socket as host
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from greenlet import getcurrent, greenlet
+
 from xenemu.guest import _current
-from xenemu.guest.errors import ProcessKilled
 from xenemu.guest.loop import GuestLoop
 from xenemu.guest.overlay import Overlay, PrivateModules, load
 from xenemu.guest.socket import GuestSocket
@@ -107,6 +110,7 @@ class Process:
         self._instant = -1
         self._steps = 0
         self._stepping = False
+        self._step: greenlet | None = None  # the one under way, or abandoned
         self._modules = PrivateModules(private)
         self.loop = GuestLoop(self)
         self._overlay = Overlay(self)
@@ -171,7 +175,26 @@ class Process:
             self._instant = now
             self._steps = 0
         self._enter()
+        hooks = sys.get_asyncgen_hooks()
+        outer = asyncio._get_running_loop()
         self._stepping = True
+        self._step = greenlet(self._iterations)
+        try:
+            status: int | None = self._step.switch()
+        finally:
+            self._stepping = False
+            self._leave()
+        if self._step.dead:
+            self._step = None
+        else:  # abandoned inside an iteration, which has left its marks
+            task = asyncio.current_task(self.loop)
+            if task is not None:
+                asyncio.tasks._leave_task(self.loop, task)
+            asyncio._set_running_loop(outer)
+            sys.set_asyncgen_hooks(*hooks)
+        return status
+
+    def _iterations(self) -> int | None:
         try:
             for _ in range(MAX_ITERATIONS):
                 self._steps += 1
@@ -181,9 +204,6 @@ class Process:
                     break
         except SystemExit as error:
             return self._system_exit_status(error)
-        finally:
-            self._stepping = False
-            self._leave()
         return None
 
     def _enter(self) -> None:
@@ -226,7 +246,7 @@ class Process:
         if error is None:
             result = self._main.result()
             return result & 0xFF if isinstance(result, int) else 0
-        self.stream.write("".join(traceback.format_exception(error)))
+        self.write_error(error)
         return 1
 
     # called by the kernel
@@ -237,15 +257,22 @@ class Process:
         return self._stepping
 
     def check_alive(self) -> None:
-        """ProcessKilled if the process was killed inside its own call."""
-        if self.exited and self._stepping:
-            raise ProcessKilled
+        """Never returns if the process died inside this step of its own: the step is abandoned."""
+        step = self._step
+        if self.exited and step is not None and getcurrent() is step:
+            assert step.parent is not None
+            step.parent.switch(None)
+            raise AssertionError("a dead process was resumed")
 
     def request_stop(self) -> None:
         """Tells the program to end: its SIGTERM handler, or its main task is cancelled."""
         self.stop_requested = True
         if not self.deliver(signal.SIGTERM):
             self.loop.call_soon(self._main.cancel)
+
+    def write_error(self, error: BaseException) -> None:
+        """A traceback on its stderr."""
+        self.stream.write("".join(traceback.format_exception(error)))
 
     def deliver(self, sig: int) -> bool:
         """Runs the program's handler of a signal, if it has one."""

@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from xenemu.guest import _current
-from xenemu.guest.errors import ProcessKilled
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -82,8 +81,7 @@ class GuestSocket(RealSocket):
         """Before each call: the process lives, the socket is open. The stack's socket."""
         process = self._process
         if process.exited:
-            if _current.process is process:
-                raise ProcessKilled
+            process.check_alive()
             _fail(errno.EBADF)
         if self._closed:
             _fail(errno.EBADF)
@@ -92,8 +90,7 @@ class GuestSocket(RealSocket):
         hook = process.kernel.socket_call_hook
         if hook is not None:
             hook(process, name, True)
-            if process.exited:
-                raise ProcessKilled
+            process.check_alive()
         return self._sock
 
     def _done(self, name: str) -> None:
@@ -101,8 +98,7 @@ class GuestSocket(RealSocket):
         hook = self._process.kernel.socket_call_hook
         if hook is not None:
             hook(self._process, name, False)
-            if self._process.exited:
-                raise ProcessKilled
+            self._process.check_alive()
 
     # opening
 

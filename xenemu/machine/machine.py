@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from xenemu._core._machine import Machine as Core
 
 HOST = 0x10000  # XE_NODE_HOST of csrc/base/work.h
+RUNS, HANGS = 0, 2  # enum xe_kernel_fault of csrc/machine.h
 SLICE_NS = 100_000_000  # run_forever looks at `stop` at least this often
 
 
@@ -219,17 +220,15 @@ class Machine:
             if callback is not None:
                 callback()
             return
-        if kind == WorkKind.VMM:
+        if kind in (WorkKind.VMM, WorkKind.WRAPPER):  # of a fenced domain too
+            if self._replaced(node, generation):
+                return
             for vmm in self._vmm:
                 vmm.work(kind, node, arg, a, b)
+        if kind == WorkKind.VMM or (node < HOST and not self._live(node, generation)):
             return
-        if node < HOST and not self._live(node, generation):
-            return
-        if kind == WorkKind.WRAPPER:
-            for vmm in self._vmm:
-                vmm.work(kind, node, arg, a, b)
         handler = self._handlers.get(node)
-        if handler is not None:
+        if handler is not None and not self.core.kernel_fault(node):
             handler.work(kind, arg, a, b)
 
     def _live(self, domid: int, generation: int | None = None) -> bool:
@@ -243,12 +242,21 @@ class Machine:
             return False
         return bool(info["runnable"])
 
+    def _replaced(self, domid: int, generation: int) -> bool:
+        """The domain that the work is about is gone, and its id is another's."""
+        known = self._generations.get(domid)
+        return known is not None and generation not in (0, known)
+
+    def _steps(self, domid: int) -> bool:
+        """Its processes may run; those of a kernel that hangs do."""
+        return self._live(domid) and self.core.kernel_fault(domid) in (RUNS, HANGS)
+
     def _settle(self) -> None:
         """Runs the processes of all kernels, in order of node, until none is runnable."""
         busy = True
         while busy:
             busy = False
             for node, handler in self._order:
-                if handler.runnable() and (node >= HOST or self._live(node)):
+                if handler.runnable() and (node >= HOST or self._steps(node)):
                     handler.run()
                     busy = True

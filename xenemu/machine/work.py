@@ -20,7 +20,7 @@ class VmmEvent(IntEnum):
     """``arg`` of WorkKind.VMM; ``node`` is the domain named in each comment."""
 
     BOOT_BACKUP = 1  # primary; a = backup: build and start its kernel
-    BOOT_DONE = 2  # backup
+    BOOT_DONE = 2  # backup; a = its TcpFeature bits
     CHANGE_IP = 3  # primary; a = backup: signal the backup
     IP_SET = 4  # backup; a = address
     SUSPENDED = 5  # backup
@@ -32,3 +32,4 @@ class VmmEvent(IntEnum):
     RECOVERY_DONE = 11  # new primary; a = old primary
     LOG_REGISTERED = 12  # primary; a = extents
     GRANT_INSTALLED = 13  # primary
+    BACKUP_GONE = 14  # primary; a = backup: destroyed while it was one

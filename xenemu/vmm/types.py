@@ -3,6 +3,8 @@
 import enum
 from dataclasses import dataclass
 
+from xenemu._abi import TcpFeature
+
 
 class WrapperEvent(enum.IntEnum):
     """What the south-side wrapper tells (csrc/net/ssw.h, enum xe_ssw_event_kind)."""
@@ -35,6 +37,8 @@ class PairInfo:
     state: PairState
     primary: int
     backup: int
+    backup_booted: bool
+    features: TcpFeature
     old_primary: int
     ip: int
     backup_has_primary_ip: bool

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from xenemu._abi import ZlSignal
+from xenemu._abi import TcpFeature, ZlSignal
 from xenemu.machine import VmmEvent
 from xenemu.vmm.types import DomainInfo, Event, PairInfo, PairState, WrapperEvent
 
@@ -24,6 +24,9 @@ class Backend(Protocol):
     def vzs_signal(self, domid: int, bits: int) -> None: ...
     def vzs_complete(self, primary: int, status: int) -> None: ...
     def vzs_fence(self, primary: int) -> None: ...
+    def vzs_fence_backup(self, primary: int) -> None: ...
+    def vzs_boot_backup(self, primary: int) -> int: ...
+    def vzs_give_up(self, primary: int) -> None: ...
     def vzs_set_next_ip(self, domid: int, ip: int) -> None: ...
     def vzs_forget_backup(self, primary: int) -> None: ...
     def heartbeat_arm(self, domid: int, on: bool) -> None: ...
@@ -105,6 +108,8 @@ class Vmm:
             state=PairState(info["state"]),
             primary=info["primary"],
             backup=info["backup"],
+            backup_booted=bool(info["backup_booted"]),
+            features=TcpFeature(info["features"]),
             old_primary=info["old_primary"],
             ip=info["ip"],
             backup_has_primary_ip=bool(info["backup_has_primary_ip"]),
@@ -122,6 +127,18 @@ class Vmm:
     def fence(self, primary: int) -> None:
         """Stops a primary and takes its log away: its pair is recovering now."""
         self._backend.vzs_fence(primary)
+
+    def fence_backup(self, primary: int) -> None:
+        """Stops a backup that was to take over, takes the log away from it, and forgets it."""
+        self._backend.vzs_fence_backup(primary)
+
+    def boot_backup(self, primary: int) -> int:
+        """A new backup domain on behalf of a fenced primary that has none; it has no kernel yet."""
+        return self._backend.vzs_boot_backup(primary)
+
+    def give_up(self, primary: int) -> None:
+        """Ends the pair of a fenced primary without a backup: its connections are reset."""
+        self._backend.vzs_give_up(primary)
 
     def set_next_ip(self, domid: int, ip: int) -> None:
         """The address that GET_IP answers to the domain next."""

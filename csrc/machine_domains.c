@@ -1,0 +1,285 @@
+/* The machine's domains: their stacks, their ends, their kernels' faults, and the fences.
+ *
+ * A kernel's fault is the emulator's own: a kernel that panicked does nothing any more, one that
+ * hangs gets no interrupt and no packet but sends what its runnable processes still write, one
+ * that stalls does nothing until its time is over. The VMM sees none of this, only heartbeats.
+ *
+ * Invariants: a fence comes before the path is set, and before anything of the old domain is
+ * destroyed. A wrapper lives as long as a pair has its address. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/abi.h"
+#include "machine_internal.h"
+#include "net/log.h"
+
+static void close_guards(struct xe_machine *m)
+{
+	for (int i = 0; i < XE_PAIRS; i++) {
+		struct xe_guard *g = &m->guard[i];
+
+		if (!g->used || xe_pair_has_ip(m->host, g->ip))
+			continue;
+		xe_ssw_destroy(g->ssw);
+		g->used = false;
+	}
+}
+
+int xe_machine_attach_stack(struct xe_machine *m, uint32_t domid, const struct xe_tcp_config *cfg)
+{
+	struct xe_domain_info info;
+	struct xe_node *n;
+	int rc = xe_domain_info(m->host, domid, &info);
+
+	if (rc)
+		return rc;
+	n = &m->node[domid];
+	if (n->has_stack)
+		xe_sockets_fini(&n->sockets);
+	n->has_stack = false;
+	rc = xe_sockets_init(&n->sockets, cfg);
+	if (rc)
+		return rc;
+	xe_network_purge(m, n);
+	n->used = n->has_stack = true;
+	n->id = domid;
+	n->posted = false;
+	n->fault = XE_KERNEL_RUNS;
+	n->generation = info.generation;
+	n->running = n->sends = info.runnable;
+	n->timer_at = XE_NEVER;
+	xe_tcp_set_addr(n->sockets.tcp, info.ip);
+	return 0;
+}
+
+int xe_machine_destroy_domain(struct xe_machine *m, uint32_t domid)
+{
+	struct xe_pair_info pair;
+	bool replays = xe_pair_info(m->host, domid, &pair) == 0 &&
+		       pair.state == XE_PAIR_RECOVERING && pair.backup == domid;
+	struct xe_guard *g = replays ? xe_guard_of_pair(m, domid) : NULL;
+	int rc = xe_domain_destroy(m->host, domid);
+	struct xe_node *n;
+
+	if (rc)
+		return rc;
+	if (g)
+		xe_ssw_detach(g->ssw, m->now);
+	n = xe_node_of(m, domid);
+	if (n) {
+		bool dirty = n->dirty;
+
+		xe_network_purge(m, n);
+		if (n->has_stack)
+			xe_sockets_fini(&n->sockets);
+		memset(n, 0, sizeof(*n));
+		n->dirty = dirty;
+	}
+	close_guards(m);
+	xe_machine_sync(m);
+	return 0;
+}
+
+int xe_machine_pause(struct xe_machine *m, uint32_t domid, bool pause)
+{
+	int rc = pause ? xe_domain_pause(m->host, domid) : xe_domain_unpause(m->host, domid);
+
+	if (rc == 0)
+		xe_machine_sync(m);
+	return rc;
+}
+
+int xe_machine_break(struct xe_machine *m, uint32_t domid, enum xe_kernel_fault fault, xe_ns until)
+{
+	struct xe_node *n = xe_node_of(m, domid);
+	struct xe_event over = {.time = until, .kind = XE_EV_STALL_OVER, .node = domid};
+	int rc = 0;
+
+	if (!n || domid & XE_NODE_HOST)
+		return -ESRCH;
+	if (fault == XE_KERNEL_RUNS || n->fault == XE_KERNEL_PANICKED)
+		return -EINVAL;
+	over.arg = n->generation;
+	if (fault == XE_KERNEL_STALLS)
+		rc = xe_event_push(m, &over, XE_PRI_NORMAL);
+	if (rc)
+		return rc;
+	n->fault = fault;
+	n->stalled_until = until;
+	if (fault == XE_KERNEL_PANICKED)
+		xe_network_purge(m, n);
+	xe_machine_trace_add(m, XE_TRACE_FAULT, domid, fault, until, 0);
+	xe_machine_sync(m);
+	return 0;
+}
+
+void xe_machine_stall_over(struct xe_machine *m, const struct xe_event *e)
+{
+	struct xe_node *n = xe_node_of(m, e->node);
+
+	if (!n || n->generation != e->arg || n->fault != XE_KERNEL_STALLS ||
+	    n->stalled_until != e->time)
+		return;
+	n->fault = XE_KERNEL_RUNS;
+	xe_domain_kick(m->host, e->node);
+	xe_machine_sync(m);
+}
+
+enum xe_kernel_fault xe_machine_kernel_fault(const struct xe_machine *m, uint32_t domid)
+{
+	return domid < XE_MAX_DOMAINS && m->node[domid].used ? m->node[domid].fault
+							     : XE_KERNEL_RUNS;
+}
+
+int64_t xe_machine_hypercall(struct xe_machine *m, uint32_t domid, uint32_t nr,
+			     const uint64_t arg[5])
+{
+	int64_t rc = xe_hypercall(m->host, domid, nr, arg, m->now);
+
+	xe_machine_trace_add(m, XE_TRACE_HYPERCALL, domid, nr, arg[0], (uint64_t)rc);
+	if (nr != XE_ABI_hypercall_xen_version)
+		xe_machine_sync(m);
+	return rc;
+}
+
+/* Nothing of the domain leaves for a protected connection after this, no TCP has them. */
+static void silence(struct xe_machine *m, struct xe_guard *g, uint32_t domid)
+{
+	struct xe_node *n = xe_node_of(m, domid);
+
+	xe_machine_trace_add(m, XE_TRACE_FENCE, domid, 0, 0, 0);
+	if (n) {
+		xe_network_purge(m, n);
+		if (n->has_stack)
+			xe_nsw_detach(&n->sockets.nsw);
+	}
+	if (g)
+		xe_ssw_detach(g->ssw, m->now);
+	xe_machine_sync(m);
+}
+
+int xe_machine_fence(struct xe_machine *m, uint32_t primary)
+{
+	struct xe_guard *g = xe_guard_of_pair(m, primary);
+	int rc = xe_vzs_fence(m->host, primary);
+
+	if (rc == 0)
+		silence(m, g, primary);
+	return rc;
+}
+
+int xe_machine_fence_backup(struct xe_machine *m, uint32_t primary)
+{
+	struct xe_guard *g = xe_guard_of_pair(m, primary);
+	struct xe_pair_info pair;
+	int rc = xe_pair_info(m->host, primary, &pair);
+
+	if (rc == 0)
+		rc = xe_vzs_fence_backup(m->host, primary);
+	if (rc == 0)
+		silence(m, g, pair.backup);
+	return rc;
+}
+
+/* Each connection of the log gets a reset. What the log says may be a dying kernel's scribbling:
+ * a peer that doubts the number asks with an ACK (RFC 5961) and gets the right one then. */
+static void reset_connections(struct xe_machine *m, uint32_t primary)
+{
+	uint8_t *extent[XE_MAX_EXTENTS];
+	int n = xe_pair_log_extents(m->host, primary, extent, XE_MAX_EXTENTS);
+	struct xe_log log;
+
+	if (n <= 0 || xe_log_open(&log, extent, (uint32_t)n))
+		return;
+	for (uint32_t i = 0; i < log.slots; i++) {
+		const struct xe_log_slot *slot = xe_log_slot(&log, i);
+		uint32_t state = XE_LOG_LOAD(slot->state);
+		struct xe_segment rst = {
+			.saddr = slot->local_addr,
+			.sport = slot->local_port,
+			.daddr = slot->peer_addr,
+			.dport = slot->peer_port,
+			.seq = slot->own_isn + 1 + (uint32_t)XE_LOG_LOAD(slot->sent_max) +
+			       !!(slot->fins & XE_LOG_OWN_FIN_ACKED),
+			.flags = XE_RST,
+		};
+
+		if (state == XE_LOG_ESTABLISHED || state == XE_LOG_SYN_RCVD)
+			xe_network_reset(m, &rst);
+	}
+	xe_log_close(&log);
+}
+
+int xe_machine_give_up(struct xe_machine *m, uint32_t primary)
+{
+	struct xe_pair_info pair;
+	int rc = xe_pair_info(m->host, primary, &pair);
+
+	if (rc == 0 && pair.state == XE_PAIR_RECOVERING && !pair.backup)
+		reset_connections(m, primary);
+	if (rc == 0)
+		rc = xe_vzs_give_up(m->host, primary);
+	if (rc)
+		return rc;
+	xe_path_clear(m->host, pair.ip);
+	if (m->lost_count < XE_PAIRS)
+		m->lost[m->lost_count++] = pair.ip;
+	close_guards(m);
+	xe_machine_sync(m);
+	return 0;
+}
+
+int xe_machine_path_set(struct xe_machine *m, uint32_t ip, uint32_t domid)
+{
+	int rc = xe_path_set(m->host, ip, domid);
+
+	for (uint32_t i = 0; rc == 0 && i < m->lost_count; i++) {
+		if (m->lost[i] == ip)
+			m->lost[i--] = m->lost[--m->lost_count];
+	}
+	xe_machine_trace_add(m, XE_TRACE_PATH, domid, ip, 0, (uint64_t)rc);
+	return rc;
+}
+
+struct xe_ssw *xe_machine_wrapper(struct xe_machine *m, uint32_t domid)
+{
+	struct xe_guard *g = xe_guard_of_pair(m, domid);
+
+	return g ? g->ssw : NULL;
+}
+
+struct xe_store_stop *xe_machine_store_stop(struct xe_machine *m)
+{
+#ifdef XE_STORE_POINTS
+	return &m->store_stop;
+#else
+	(void)m;
+	return NULL;
+#endif
+}
+
+int xe_machine_nsw_attach(struct xe_machine *m, uint32_t domid, uint64_t gva, uint32_t extents)
+{
+	struct xe_node *n = xe_node_of(m, domid);
+	uint8_t *extent[XE_MAX_EXTENTS];
+	int registered;
+
+	if (!n || !n->has_stack)
+		return -ESRCH;
+	registered = xe_pair_log_extents(m->host, domid, extent, XE_MAX_EXTENTS);
+	if (registered <= 0 || extents != (uint32_t)registered)
+		return -EINVAL;
+	/* The mapping must show the registered log: those frames are referenced. */
+	for (uint32_t i = 0; i < extents; i++) {
+		for (uint64_t in = 0; in < XE_EXTENT_SIZE; in += XE_PAGE_SIZE) {
+			uint64_t at = gva + (uint64_t)i * XE_EXTENT_SIZE + in, maddr;
+
+			if (xe_guest_translate(m->host, domid, at, &maddr))
+				return -EFAULT;
+			if (m->memory.base + maddr != extent[i] + in)
+				return -EINVAL;
+		}
+	}
+	n->sockets.nsw.stop = xe_machine_store_stop(m);
+	return xe_nsw_attach(&n->sockets.nsw, extent, extents);
+}
