@@ -1,6 +1,7 @@
 """The composition root: puts machine, guests, OZS and VZS together."""
 
 from vzs import Timeline, as_dict, as_line, timelines
+from xenemu.boot.capture import Capture
 from xenemu.boot.clients import add_client, run_client, small_config
 from xenemu.boot.collector import collect_rarely
 from xenemu.boot.config import (
@@ -19,6 +20,7 @@ __all__ = [
     "CONTROL_MEMORY",
     "PRIMARY_MEMORY",
     "BootConfig",
+    "Capture",
     "DomainStatus",
     "Forward",
     "Link",

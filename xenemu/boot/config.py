@@ -47,6 +47,7 @@ class BootConfig:
     seed: int = 0
     real: bool = True
     backup: bool = True
+    pcap: Path | None = None  # `boot` captures all packets into this pcapng file
     link: Link = Link()
     program: str = "xenemu.guest.programs.httpd"
     arguments: tuple[str, ...] | None = None  # None: those of httpd
