@@ -28,7 +28,7 @@ void xe_machine_trace_add(struct xe_machine *m, uint32_t kind, uint32_t node, ui
 	struct xe_trace_record *r = &m->trace[m->traced & (m->cfg.trace_records - 1)];
 	uint64_t hash = m->count.trace_hash;
 
-	*r = (struct xe_trace_record){m->traced++, m->now, kind, node, a, b, c};
+	*r = (struct xe_trace_record){m->traced++, xe_machine_clock(m), kind, node, a, b, c};
 	if (m->cfg.real) /* two real runs never agree */
 		return;
 	hash = mix(mix(hash, m->now), (uint64_t)kind << 32 | node);

@@ -30,7 +30,9 @@ struct xe_machine_config {
 };
 
 enum xe_trace_kind {
-	XE_TRACE_PACKET_IN = 1,  /* node; a = flags << 32 | payload, b = seq << 32 | ack */
+	/* node; a = flags << 32 | payload, b = seq << 32 | ack,
+	 * c = destination << 32 | source port << 16 | destination port */
+	XE_TRACE_PACKET_IN = 1,
 	XE_TRACE_PACKET_OUT,
 	XE_TRACE_HYPERCALL,      /* domain; a = number, b = first argument, c = result */
 	XE_TRACE_WORK,           /* node; a = kind << 32 | arg, b, c as in xe_work */
@@ -38,7 +40,7 @@ enum xe_trace_kind {
 	XE_TRACE_PANIC,
 	XE_TRACE_PATH,           /* domain; a = address */
 	XE_TRACE_DROP,           /* node; a = enum xe_drop_reason */
-	XE_TRACE_FAKE,           /* SSW's own packet; node, a, b as for packets */
+	XE_TRACE_FAKE,           /* SSW's own packet; node, a, b, c as for packets */
 };
 
 enum xe_drop_reason {
@@ -53,7 +55,7 @@ enum xe_drop_reason {
 
 struct xe_trace_record {
 	uint64_t index;
-	xe_ns time;
+	xe_ns time;              /* as xe_machine_clock shows it */
 	uint32_t kind, node;
 	uint64_t a, b, c;
 };

@@ -19,11 +19,13 @@ static uint32_t word(const uint8_t *p)
 static void trace_packet(struct xe_machine *m, uint32_t kind, uint32_t node, const uint8_t *p,
 			 size_t len)
 {
-	size_t tcp = (size_t)(p[0] & 15) * 4;
+	size_t tcp = (size_t)(p[0] & 15) * 4, head;
 
 	if (len < tcp + 20)
 		return;
-	xe_machine_trace_add(m, kind, node, (uint64_t)p[tcp + 13] << 32 | len,
+	head = tcp + (size_t)(p[tcp + 12] >> 4) * 4;
+	xe_machine_trace_add(m, kind, node,
+			     (uint64_t)p[tcp + 13] << 32 | (len > head ? len - head : 0),
 			     (uint64_t)word(p + tcp + 4) << 32 | word(p + tcp + 8),
 			     (uint64_t)word(p + 16) << 32 | word(p + tcp));
 }

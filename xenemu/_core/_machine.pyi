@@ -139,3 +139,6 @@ class Machine:
     def watch_fd(self, fd: int, readable: bool, writable: bool) -> None: ...
     def trace(self, since: int = 0) -> list[tuple[int, int, int, int, int, int, int]]:
         """Records (index, time, kind, node, a, b, c) of the ring from index `since` on."""
+    def trace_packets(self, since: int = 0) -> tuple[int, int, bytes]:
+        """Packets at hosts in the ring from index `since` on: the first index that the ring still
+        had, the one after the last, and records struct "=QQIIQQQ" as in `trace`."""

@@ -13,6 +13,7 @@ from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 cdef extern from "machine.h" nogil:
     ctypedef uint64_t xe_ns
     enum: XE_NODE_HOST
+    enum: XE_TRACE_PACKET_OUT
     struct xe_machine:
         pass
     struct xe_host:
@@ -640,6 +641,21 @@ cdef class Machine:
     def watch_fd(self, int fd, bint readable, bint writable):
         self._open()
         check(xe_machine_watch(self._m, fd, readable, writable))
+
+    def trace_packets(self, uint64_t since=0):
+        cdef uint64_t first, count, i
+        cdef uint32_t mask
+        cdef const xe_trace_record *t
+        cdef const xe_trace_record *r
+        cdef size_t used = 0
+        cdef bytearray found = bytearray()
+        self._open()
+        t = xe_machine_trace(self._m, since, &first, &count, &mask)
+        for i in range(first, first + count):
+            r = &t[i & mask]
+            if r.node & XE_NODE_HOST and r.kind <= XE_TRACE_PACKET_OUT:
+                found += (<const char *>r)[:sizeof(xe_trace_record)]
+        return first, first + count, bytes(found)
 
     def trace(self, uint64_t since=0):
         cdef uint64_t first, count, i

@@ -15,6 +15,7 @@ from xenemu.boot.config import (
 )
 from xenemu.boot.status import DomainStatus
 from xenemu.boot.system import System
+from xenemu.boot.timeline import RecoveryTimeline, timeline_of
 
 __all__ = [
     "CONTROL_MEMORY",
@@ -24,6 +25,7 @@ __all__ = [
     "DomainStatus",
     "Forward",
     "Link",
+    "RecoveryTimeline",
     "System",
     "Timeline",
     "add_client",
@@ -34,5 +36,6 @@ __all__ = [
     "parse_size",
     "run_client",
     "small_config",
+    "timeline_of",
     "timelines",
 ]

@@ -15,7 +15,6 @@ from typing import Self
 from xenemu import __version__
 from xenemu.boot.pcapng import PcapngWriter
 from xenemu.boot.system import System, describe
-from xenemu.guest import Kernel
 from xenemu.guest.kernel import DEFAULT_EPOCH
 from xenemu.machine import HOST
 from xenemu.vmm import Event
@@ -148,14 +147,7 @@ class Capture:
 
     def _open(self, node: int) -> Interface:
         """The interface of a node that is seen for the first time."""
-        handler = self._system.machine.handler(node)
-        if node == self._system.gateway.id:
-            name = "gateway"
-        elif node < HOST:
-            name = f"d{node}"
-        else:
-            name = handler.name if isinstance(handler, Kernel) else f"host{node - HOST}"
-        number = self._writer.interface(name)
+        number = self._writer.interface(self._system.node_name(node))
         interface = Interface(number, node >= HOST, self._commented)
         self._interfaces[node] = interface
         return interface

@@ -1,5 +1,6 @@
 """The command line."""
 
+from xenemu.cli import timeline
 from xenemu.cli.app import main
 
-__all__ = ["main"]
+__all__ = ["main", "timeline"]
