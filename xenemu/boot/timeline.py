@@ -7,7 +7,7 @@ are nanoseconds since the crash (since its detection when nobody injected it).
 import errno
 import struct
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
 from typing import Any
 
@@ -205,28 +205,31 @@ def _mark(event: Event, origin: int, old: int, new: int | None) -> Mark:
         lane = "backup"
     else:
         lane = "VMM"
-    return Mark(event.name, lane, event.time - origin, f"d{event.domid} {describe(event)}")
+    # a and b are a wrapper's own numbers
+    details = {key: value for key, value in event.details.items() if key not in ("a", "b")}
+    text = f"d{event.domid} {describe(replace(event, details=details))}"
+    return Mark(event.name, lane, event.time - origin, text)
 
 
 def _packets(recording: Recording, system: System) -> Iterable[Packet]:
-    first = recording.origin - LEAD_NS
-    last = recording.end
-    highest: dict[tuple[int, int, int], tuple[int, int]] = {}  # sequence number and ack so far
+    first, last = recording.origin - LEAD_NS, recording.end
+    ends: dict[tuple[int, int, bool], int] = {}  # of what was sent, or received, so far
+    acked: dict[tuple[int, int, bool], int] = {}
     for _, time, kind, node, a, b, c in RECORD.iter_unpack(bytes(recording.packets)):
         sent = kind == SENT
         port = (c >> 16 if sent else c) & 0xFFFF
+        way, back = (node, port, sent), (node, port, not sent)
         payload, ack = a & 0xFFFFFFFF, b & 0xFFFFFFFF
         end = (b >> 32) + payload & 0xFFFFFFFF
-        seen = highest.get((node, port, kind))
-        ahead = seen is None or _after(end, seen[0]), seen is None or _after(ack, seen[1])
-        if seen is None or any(ahead):
-            kept = seen or (end, ack)
-            highest[node, port, kind] = (
-                end if ahead[0] else kept[0],
-                ack if ahead[1] else kept[1],
-            )
+        newer = way not in ends or _after(end, ends[way])
+        acks = way not in acked or _after(ack, acked[way])
+        acks_bytes = acks and way in acked and back in ends and _after(ends[back], acked[way])
+        if newer:
+            ends[way] = end
+        if acks:
+            acked[way] = ack
         if first <= time and (last is None or time <= last):
-            new = (payload > 0 and ahead[0]) or (seen is not None and ahead[1])
+            new = (payload > 0 and newer) or acks_bytes
             name = f"{system.node_name(node)}:{port}"
             yield Packet(time - recording.origin, sent, payload, a >> 32, new, name)
 
@@ -236,15 +239,18 @@ def _after(one: int, other: int) -> bool:
 
 
 def _gaps(packets: list[Packet], until: int) -> Iterable[Gap]:
-    """Of each connection: the longest silence across the crash that began before `until`.
+    """Of each connection: its longest silence that reaches beyond the crash.
 
-    What was under way at the crash arrives later, so it is more than the recovery's end.
+    It begins before `until`, later than the recovery's end: what was under way at the crash
+    still arrives. One that was idle at the crash is taken to be silent since then.
     """
     heard: dict[str, list[int]] = {}
     for packet in packets:
         if not packet.sent and packet.new:
             heard.setdefault(packet.connection, []).append(packet.time)
     for connection, times in heard.items():
+        if times[0] > 0:
+            times.insert(0, 0)
         pairs = [(start, end) for start, end in pairwise(times) if end > 0 and start <= until]
         if pairs:
             start, end = max(pairs, key=lambda pair: pair[1] - pair[0])

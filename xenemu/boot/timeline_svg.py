@@ -3,6 +3,7 @@
 Everything is placed by two rules: bars that overlap take rows of their own, and so do labels.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
@@ -10,9 +11,10 @@ from xml.sax.saxutils import escape
 
 from xenemu.boot.timeline import LANES, Mark, RecoveryTimeline
 
-WIDTH, LEFT, RIGHT, TOP = 1200, 128, 28, 64
+WIDTH, LEFT, RIGHT, TOP = 1280, 128, 150, 64
 BAR, ROW, LABEL, PAD = 18, 22, 15, 10
 CLIENT_ROW = 20
+INDENT = 4
 GLYPH = 6.1  # mean width of a character at 11 px
 MS = 1_000_000
 INK, FAINT, RED = "#1f2933", "#d9dfe5", "#c92a2a"
@@ -33,21 +35,43 @@ SHOWN = {"fault", "backup-woken", "replay-started", "recovery-done", "first-byte
 HIDDEN = SHOWN | {"log-remapped", "console"}
 
 
-@dataclass(slots=True)
-class Rows:
-    """Intervals put into the first row in which they do not touch another."""
+def bar_rows(bars: list[tuple[float, float]]) -> list[int]:
+    """For each (start, end), in order of start: the first row in which it covers no other."""
+    ends: list[float] = []
+    rows = []
+    for start, end in bars:
+        row = next((row for row, taken in enumerate(ends) if taken <= start + 0.5), len(ends))
+        ends[row : row + 1] = [end]
+        rows.append(row)
+    return rows
 
-    gap: float
-    ends: list[float]
 
-    def place(self, start: float, end: float) -> int:
-        """The row of an interval; they come in order of `start`."""
-        for row, taken in enumerate(self.ends):
-            if taken + self.gap <= start:
-                self.ends[row] = end
-                return row
-        self.ends.append(end)
-        return len(self.ends) - 1
+@dataclass(frozen=True, slots=True)
+class Label:
+    """Words to the right of a leader that comes down at x from y."""
+
+    x: float
+    y: float
+    words: str
+    colour: str
+
+    @property
+    def end(self) -> float:
+        """Where the words end, and some room."""
+        return self.x + len(self.words) * GLYPH + 12
+
+
+def label_rows(labels: list[Label]) -> list[int]:
+    """For each label: a row in which no words meet other words or a leader.
+
+    From right to left: a label that would reach others goes below them. Leaders less than
+    INDENT apart do not reach each other's words; those keep their order.
+    """
+    rows: dict[int, int] = {}
+    for i in sorted(range(len(labels)), key=lambda i: (-(labels[i].x // INDENT), i)):
+        reached = [row for j, row in rows.items() if labels[j].x < labels[i].end]
+        rows[i] = max(reached, default=-1) + 1
+    return [rows[i] for i in range(len(labels))]
 
 
 def _text(x: float, y: float, words: str, more: str = "") -> str:
@@ -81,6 +105,7 @@ class Drawing:
         self._timeline = timeline
         self._scale = (WIDTH - LEFT - RIGHT) / (timeline.end - timeline.start)
         self._parts: list[str] = []
+        self._width = float(WIDTH)  # as far as labels reach
 
     def draw(self) -> str:
         """The SVG document."""
@@ -92,14 +117,15 @@ class Drawing:
             y = lanes[lane](y) if lane in lanes else self._lane(lane, y)
             edges.append(y)
         behind = self._axis(y)
+        width = math.ceil(self._width)
         for lane, start, end in zip(LANES, edges, edges[1:], strict=False):
             style = 'font-weight="bold" font-size="13"'
             behind.append(_text(12, (start + end) / 2 + 4, lane, style))
-            behind.append(_line(0, end, WIDTH, end, f'stroke="{FAINT}"'))
+            behind.append(_line(0, end, width, end, f'stroke="{FAINT}"'))
         height = y + 46
         head = (
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height:.0f}" '
-            f'viewBox="0 0 {WIDTH} {height:.0f}" font-family="DejaVu Sans, Verdana, sans-serif" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height:.0f}" '
+            f'viewBox="0 0 {width} {height:.0f}" font-family="DejaVu Sans, Verdana, sans-serif" '
             f'font-size="11" fill="{INK}">'
         )
         title = f"Recovery {timeline.number} of {timeline.of}: {timeline.title}"
@@ -107,7 +133,7 @@ class Drawing:
             [
                 head,
                 f"<title>{escape(title)}</title>",
-                f'<rect width="{WIDTH}" height="{height:.0f}" fill="white"/>',
+                f'<rect width="{width}" height="{height:.0f}" fill="white"/>',
                 _text(12, 24, title, 'font-size="16" font-weight="bold"'),
                 _text(12, 44, self._summary(), 'fill="#52606d"'),
                 *self._legend(),
@@ -130,7 +156,7 @@ class Drawing:
         return "  ·  ".join(words)
 
     def _legend(self) -> list[str]:
-        parts, x = [], float(WIDTH - RIGHT)
+        parts, x = [], float(WIDTH - 28)
         for words, (height, colour) in zip(reversed(LEGEND), reversed(STROKES), strict=True):
             parts.append(_text(x, 44, words, 'text-anchor="end" fill="#52606d"'))
             x -= len(words) * GLYPH + 6
@@ -202,11 +228,12 @@ class Drawing:
 
     def _lane(self, lane: str, y: float) -> float:
         y += PAD
-        bars, labels = Rows(1, []), Rows(8, [])
-        wanted: list[tuple[float, float, str, str]] = []  # x, from y, words, colour
-        for phase in sorted((p for p in self._timeline.phases if p.lane == lane), key=BEGIN):
-            start, end = self._x(phase.start), max(self._x(phase.end), self._x(phase.start) + 2)
-            top = y + bars.place(start, end) * ROW
+        labels: list[Label] = []
+        phases = sorted((p for p in self._timeline.phases if p.lane == lane), key=BEGIN)
+        bars = [(x := self._x(p.start), max(self._x(p.end), x + 2)) for p in phases]
+        rows = bar_rows(bars)
+        for phase, (start, end), row in zip(phases, bars, rows, strict=True):
+            top = y + row * ROW
             colour = COLOURS[phase.name]
             words = f"{phase.name} {milliseconds(phase.end - phase.start)}"
             self._parts.append(
@@ -217,26 +244,24 @@ class Drawing:
                 style = 'text-anchor="middle" fill="white"'
                 self._parts.append(_text((start + end) / 2, top + 13, words, style))
             else:
-                wanted.append(((start + end) / 2, top + BAR, words, colour))
-        y += len(bars.ends) * ROW
+                labels.append(Label((start + end) / 2, top + BAR, words, colour))
+        y += (max(rows, default=-1) + 1) * ROW
         for mark in self._marks(lane):
             x = self._x(mark.time)
             dot = f'<circle cx="{x:.1f}" cy="{y + 4:.1f}" r="2.6" fill="{INK}">'
             self._parts.append(f"{dot}<title>{escape(mark.text)}</title></circle>")
-            wanted.append((x, y + 6, mark.text, INK))
-        y += 10
-        for x, top, words, colour in sorted(wanted, key=lambda label: label[0]):
-            start, anchor = x + 4, "start"
-            width = len(words) * GLYPH
-            if start + width > WIDTH - RIGHT + 20:
-                start, anchor = x - 4 - width, "end"
-            row = labels.place(start, start + width)
+            labels.append(Label(x, y + 6, mark.text, INK))
+        return self._labels(labels, y + 10) + PAD
+
+    def _labels(self, labels: list[Label], y: float) -> float:
+        rows = label_rows(labels)
+        for label, row in zip(labels, rows, strict=True):
             at = y + (row + 1) * LABEL - 3
-            self._parts.append(_line(x, top, x, at, f'stroke="{colour}" stroke-width="0.7"'))
-            tail = x + 4 if anchor == "start" else x - 4
-            style = f'text-anchor="{anchor}" fill="{colour}"'
-            self._parts.append(_text(tail, at, words, style))
-        return y + len(labels.ends) * LABEL + PAD
+            leader = f'stroke="{label.colour}" stroke-width="0.7"'
+            self._parts.append(_line(label.x, label.y, label.x, at, leader))
+            self._parts.append(_text(label.x + INDENT, at, label.words, f'fill="{label.colour}"'))
+            self._width = max(self._width, label.end)
+        return y + (max(rows, default=-1) + 1) * LABEL
 
     def _marks(self, lane: str) -> list[Mark]:
         """Of a lane, those that no bar shows."""
