@@ -131,18 +131,16 @@ class Capture:
             self._fail(error)
 
     def _write(self, records: bytes) -> None:
-        at, end = 0, len(records)
+        at, end, put = 0, len(records), self._writer.packet
         while at < end:
             stamp, node, direction, length = RECORD.unpack_from(records, at)
             at += RECORD.size
             interface = self._interfaces.get(node) or self._open(node)
-            self._writer.packet(
-                interface.number,
-                self._epoch + stamp,
-                records[at : at + length],
-                direction == 1,
-                self._due(interface, stamp),
+            packet = records[at : at + length]
+            comments = (
+                self._due(interface, stamp) if interface.comment < len(self._comments) else ()
             )
+            put(interface.number, self._epoch + stamp, packet, direction == 1, comments)
             at += length
 
     def _open(self, node: int) -> Interface:

@@ -18,15 +18,12 @@ IF_NAME, IF_TSRESOL = 2, 9
 PACKET_FLAGS, INBOUND, OUTBOUND = 2, 1, 2
 NANOSECONDS = b"\x09"
 END_OF_OPTIONS = bytes(4)
+PADDING = (b"", bytes(3), bytes(2), bytes(1))  # by the last two bits of a length
 HEAD = struct.Struct("<IIIIIII")  # type, length, interface, time high and low, captured, original
 
 
-def _padded(data: bytes) -> bytes:
-    return data + bytes(-len(data) % 4)
-
-
 def _option(code: int, value: bytes) -> bytes:
-    return struct.pack("<HH", code, len(value)) + _padded(value)
+    return struct.pack("<HH", code, len(value)) + value + PADDING[len(value) & 3]
 
 
 FLAGS = tuple(
@@ -77,7 +74,7 @@ class PcapngWriter:
         length = HEAD.size + size + -size % 4 + len(options) + 8
         head = HEAD.pack(PACKET, length, interface, time >> 32, time & 0xFFFFFFFF, size, size)
         tail = END_OF_OPTIONS + length.to_bytes(4, "little")
-        self._blocks += b"".join((head, _padded(data), options, tail))
+        self._blocks += b"".join((head, data, PADDING[size & 3], options, tail))
 
     def _block(self, kind: int, body: bytes) -> None:
         length = len(body) + 16
