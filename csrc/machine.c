@@ -14,44 +14,6 @@
 #include "base/assert.h"
 #include "machine_internal.h"
 
-/* ---- trace ---- */
-
-static uint64_t mix(uint64_t hash, uint64_t v)
-{
-	hash = (hash ^ v) * 0x9e3779b97f4a7c15u;
-	return hash ^ (hash >> 29);
-}
-
-void xe_machine_trace_add(struct xe_machine *m, uint32_t kind, uint32_t node, uint64_t a,
-			  uint64_t b, uint64_t c)
-{
-	struct xe_trace_record *r = &m->trace[m->traced & (m->cfg.trace_records - 1)];
-	uint64_t hash = m->count.trace_hash;
-
-	*r = (struct xe_trace_record){m->traced++, m->now, kind, node, a, b, c};
-	if (m->cfg.real) /* two real runs never agree */
-		return;
-	hash = mix(mix(hash, m->now), (uint64_t)kind << 32 | node);
-	m->count.trace_hash = mix(mix(mix(hash, a), b), c);
-}
-
-const struct xe_trace_record *xe_machine_trace(const struct xe_machine *m, uint64_t since,
-					       uint64_t *first, uint64_t *count, uint32_t *mask)
-{
-	uint64_t oldest = m->traced > m->cfg.trace_records ? m->traced - m->cfg.trace_records : 0;
-
-	*first = since > oldest ? since : oldest;
-	*count = m->traced > *first ? m->traced - *first : 0;
-	*mask = m->cfg.trace_records - 1;
-	return m->trace;
-}
-
-void xe_machine_drop(struct xe_machine *m, uint32_t node, enum xe_drop_reason why)
-{
-	m->count.drops[why]++;
-	xe_machine_trace_add(m, XE_TRACE_DROP, node, why, 0, 0);
-}
-
 /* ---- packets and events ---- */
 
 uint32_t xe_buffer_take(struct xe_machine *m, const uint8_t *data, size_t len)
@@ -349,6 +311,7 @@ void xe_machine_destroy(struct xe_machine *m)
 		munmap(m->heap, XE_EVENTS * sizeof(*m->heap));
 	if (m->buffer)
 		munmap(m->buffer, XE_PACKETS * sizeof(*m->buffer));
+	xe_machine_capture(m, false);
 	if (m->trace)
 		munmap(m->trace, m->cfg.trace_records * sizeof(*m->trace));
 	free(m->free_buffer);
@@ -468,7 +431,8 @@ static int hand_over(struct xe_machine *m, struct xe_work *work, int cap)
 	return (int)n;
 }
 
-/* Runs due events until there is work; true: the event limit was reached. */
+/* Runs due events until there is work; true: the event limit was reached, or the capture
+ * wants draining. */
 static bool run_due(struct xe_machine *m, xe_ns until, uint64_t stop_at)
 {
 	struct xe_event e;
@@ -480,6 +444,8 @@ static bool run_due(struct xe_machine *m, xe_ns until, uint64_t stop_at)
 		    (m->heap[0].time != time || m->heap[0].order >> 56 != priority))
 			return false;
 		if (m->count.events >= stop_at)
+			return true;
+		if (m->heap[0].time > m->now && xe_capture_wants_draining(m))
 			return true;
 		xe_event_pop(m, &e);
 		if (e.time > m->now)

@@ -30,7 +30,9 @@ struct xe_machine_config {
 };
 
 enum xe_trace_kind {
-	XE_TRACE_PACKET_IN = 1,  /* node; a = flags << 32 | payload, b = seq << 32 | ack */
+	/* node; a = flags << 32 | payload, b = seq << 32 | ack,
+	 * c = destination << 32 | source port << 16 | destination port */
+	XE_TRACE_PACKET_IN = 1,
 	XE_TRACE_PACKET_OUT,
 	XE_TRACE_HYPERCALL,      /* domain; a = number, b = first argument, c = result */
 	XE_TRACE_WORK,           /* node; a = kind << 32 | arg, b, c as in xe_work */
@@ -38,7 +40,7 @@ enum xe_trace_kind {
 	XE_TRACE_FAULT,          /* domain; a = enum xe_kernel_fault, b = when a stall ends */
 	XE_TRACE_PATH,           /* domain; a = address */
 	XE_TRACE_DROP,           /* node; a = enum xe_drop_reason */
-	XE_TRACE_FAKE,           /* SSW's own packet; node, a, b as for packets */
+	XE_TRACE_FAKE,           /* SSW's own packet; node, a, b, c as for packets */
 };
 
 enum xe_kernel_fault {
@@ -60,7 +62,7 @@ enum xe_drop_reason {
 
 struct xe_trace_record {
 	uint64_t index;
-	xe_ns time;
+	xe_ns time;              /* as xe_machine_clock shows it */
 	uint32_t kind, node;
 	uint64_t a, b, c;
 };
@@ -80,8 +82,16 @@ const struct xe_machine_counters *xe_machine_counters(const struct xe_machine *m
 const struct xe_trace_record *xe_machine_trace(const struct xe_machine *m, uint64_t since,
 					       uint64_t *first, uint64_t *count, uint32_t *mask);
 
+/* Packet capture, at each node's own interface; csrc/machine_capture.c has the format. */
+int xe_machine_capture(struct xe_machine *m, bool on);
+/* Records so far, valid until the machine is called again, and the end of them. */
+size_t xe_machine_captured(const struct xe_machine *m, const uint8_t **records);
+void xe_machine_capture_drain(struct xe_machine *m);
+uint64_t xe_machine_capture_dropped(const struct xe_machine *m);
+
 /* Runs up to `until`, at most max_events events (0: no limit), and fills the work of one
- * instant: its number, 0 when `until` is reached, -EINTR, -EBUSY if entered twice. */
+ * instant: its number, 0 when `until` is reached (or, earlier, when the
+ * capture wants draining), -EINTR, -EBUSY if entered twice. */
 int xe_machine_run(struct xe_machine *m, xe_ns until, uint64_t max_events, struct xe_work *work,
 		   int cap);
 

@@ -19,11 +19,13 @@ static uint32_t word(const uint8_t *p)
 static void trace_packet(struct xe_machine *m, uint32_t kind, uint32_t node, const uint8_t *p,
 			 size_t len)
 {
-	size_t tcp = (size_t)(p[0] & 15) * 4;
+	size_t tcp = (size_t)(p[0] & 15) * 4, head;
 
 	if (len < tcp + 20)
 		return;
-	xe_machine_trace_add(m, kind, node, (uint64_t)p[tcp + 13] << 32 | len,
+	head = tcp + (size_t)(p[tcp + 12] >> 4) * 4;
+	xe_machine_trace_add(m, kind, node,
+			     (uint64_t)p[tcp + 13] << 32 | (len > head ? len - head : 0),
 			     (uint64_t)word(p + tcp + 4) << 32 | word(p + tcp + 8),
 			     (uint64_t)word(p + 16) << 32 | word(p + tcp));
 }
@@ -77,6 +79,8 @@ static void over_link(struct xe_machine *m, struct xe_node *n, struct xe_link *l
 static void input(struct xe_machine *m, struct xe_node *n, uint8_t *data, size_t len, bool verified)
 {
 	trace_packet(m, XE_TRACE_PACKET_IN, n->id, data, len);
+	if (m->capture.data)
+		xe_capture_add(m, n->id, XE_CAPTURE_RECEIVED, data, len);
 	m->count.packets++;
 	xe_tcp_input(n->sockets.tcp, data, len, verified, m->now);
 	xe_machine_mark(m, n);
@@ -262,6 +266,8 @@ static void settle_node(struct xe_machine *m, struct xe_node *n)
 	if (n->running)
 		post_ready(m, n);
 	while ((len = xe_tcp_dispatch(n->sockets.tcp, data, sizeof(data), m->now)) > 0) {
+		if (m->capture.data)
+			xe_capture_add(m, n->id, XE_CAPTURE_SENT, data, len);
 		if (n->id & XE_NODE_HOST) {
 			trace_packet(m, XE_TRACE_PACKET_OUT, n->id, data, len);
 			over_link(m, n, &n->up, XE_EV_ARRIVE, data, len);

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from xenemu.cli import main
 
-COMMANDS = ["boot", "list", "crash", "pause", "unpause", "events", "stop", "exec"]
+COMMANDS = ["boot", "list", "crash", "pause", "unpause", "events", "stop", "exec", "timeline"]
 SMALL = ["--memory", "control=4M", "--memory", "primary=16M", "--log", "32M", "--forward", "0:80"]
 
 

@@ -29,7 +29,18 @@ class Machine:
     def run(self, until: int, max_events: int = 0) -> list[Work]:
         """Runs C events up to machine time `until`; returns at the first instant with work for
         Python (that instant's work only), or [] at `until` (virtual: now = until; real: wall time
-        reached) or after max_events events (0: no limit). Releases the GIL under the real clock."""
+        reached) or after max_events events (0: no limit), or when the capture wants draining.
+        Releases the GIL under the real clock."""
+
+    # packet capture
+    def capture(self, on: bool) -> None:
+        """Records what each node's TCP sends and is given. OSError(ENOMEM)."""
+    def captured(self) -> bytes:
+        """Drains the records: each struct "<QIHH" (ns on `clock`, node, 0 received or 1 sent,
+        length) and that many bytes of IPv4 packet."""
+    @property
+    def capture_dropped(self) -> int:
+        """Packets that found the buffer full (64 MiB), since the capture was switched on."""
 
     # domains
     def create_domain(
@@ -146,3 +157,6 @@ class Machine:
     def watch_fd(self, fd: int, readable: bool, writable: bool) -> None: ...
     def trace(self, since: int = 0) -> list[tuple[int, int, int, int, int, int, int]]:
         """Records (index, time, kind, node, a, b, c) of the ring from index `since` on."""
+    def trace_packets(self, since: int = 0) -> tuple[int, int, bytes]:
+        """Packets at hosts in the ring from index `since` on: the first index that the ring still
+        had, the one after the last, and records struct "=QQIIQQQ" as in `trace`."""

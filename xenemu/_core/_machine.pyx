@@ -16,6 +16,7 @@ cdef extern from "machine.h" nogil:
     enum: KERNEL_PANICKED "XE_KERNEL_PANICKED"
     enum: KERNEL_HANGS "XE_KERNEL_HANGS"
     enum: KERNEL_STALLS "XE_KERNEL_STALLS"
+    enum: XE_TRACE_PACKET_OUT
     struct xe_machine:
         pass
     struct xe_host:
@@ -140,6 +141,10 @@ cdef extern from "machine.h" nogil:
     const xe_machine_counters *xe_machine_counters_ "xe_machine_counters"(const xe_machine *m)
     const xe_trace_record *xe_machine_trace(const xe_machine *m, uint64_t since, uint64_t *first,
                                             uint64_t *count, uint32_t *mask)
+    int xe_machine_capture(xe_machine *m, bint on)
+    size_t xe_machine_captured(const xe_machine *m, const uint8_t **records)
+    void xe_machine_capture_drain(xe_machine *m)
+    uint64_t xe_machine_capture_dropped(const xe_machine *m)
     int xe_machine_run(xe_machine *m, xe_ns until, uint64_t max_events, xe_work *work, int cap)
     int xe_machine_attach_stack(xe_machine *m, uint32_t domid, const xe_tcp_config *cfg)
     int xe_machine_destroy_domain(xe_machine *m, uint32_t domid)
@@ -299,6 +304,28 @@ cdef class Machine:
         check(n)
         return [(work[i].kind, work[i].node, work[i].generation, work[i].arg, work[i].a, work[i].b)
                 for i in range(n)]
+
+    # capture
+
+    def capture(self, bint on):
+        self._open()
+        check(xe_machine_capture(self._m, on))
+
+    def captured(self):
+        cdef const uint8_t *records
+        cdef size_t n
+        self._open()
+        n = xe_machine_captured(self._m, &records)
+        if n == 0:
+            return b""
+        data = PyBytes_FromStringAndSize(<const char *>records, n)
+        xe_machine_capture_drain(self._m)
+        return data
+
+    @property
+    def capture_dropped(self):
+        self._open()
+        return xe_machine_capture_dropped(self._m)
 
     # domains
 
@@ -655,6 +682,21 @@ cdef class Machine:
     def watch_fd(self, int fd, bint readable, bint writable):
         self._open()
         check(xe_machine_watch(self._m, fd, readable, writable))
+
+    def trace_packets(self, uint64_t since=0):
+        cdef uint64_t first, count, i
+        cdef uint32_t mask
+        cdef const xe_trace_record *t
+        cdef const xe_trace_record *r
+        cdef size_t used = 0
+        cdef bytearray found = bytearray()
+        self._open()
+        t = xe_machine_trace(self._m, since, &first, &count, &mask)
+        for i in range(first, first + count):
+            r = &t[i & mask]
+            if r.node & XE_NODE_HOST and r.kind <= XE_TRACE_PACKET_OUT:
+                found += (<const char *>r)[:sizeof(xe_trace_record)]
+        return first, first + count, bytes(found)
 
     def trace(self, uint64_t since=0):
         cdef uint64_t first, count, i

@@ -1,6 +1,7 @@
 """The composition root: puts machine, guests, OZS and VZS together."""
 
 from vzs import Timeline, as_dict, as_line, timelines
+from xenemu.boot.capture import Capture
 from xenemu.boot.clients import add_client, run_client, small_config
 from xenemu.boot.collector import collect_rarely
 from xenemu.boot.config import (
@@ -15,15 +16,18 @@ from xenemu.boot.config import (
 from xenemu.boot.crash import HOWS, parse_crash
 from xenemu.boot.status import DomainStatus
 from xenemu.boot.system import System
+from xenemu.boot.timeline import RecoveryTimeline, timeline_of
 
 __all__ = [
     "CONTROL_MEMORY",
     "HOWS",
     "PRIMARY_MEMORY",
     "BootConfig",
+    "Capture",
     "DomainStatus",
     "Forward",
     "Link",
+    "RecoveryTimeline",
     "System",
     "Timeline",
     "add_client",
@@ -35,5 +39,6 @@ __all__ = [
     "parse_size",
     "run_client",
     "small_config",
+    "timeline_of",
     "timelines",
 ]

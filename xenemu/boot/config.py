@@ -52,6 +52,7 @@ class BootConfig:
     seed: int = 0
     real: bool = True
     backup: bool = True
+    pcap: Path | None = None  # `boot` captures all packets into this pcapng file
     link: Link = Link()
     backup_tcp: TcpFeature = TCP_FEATURES  # of the kernels of backups
     program: str = "xenemu.guest.programs.httpd"

@@ -48,7 +48,7 @@ def collect(source: Source, role: Callable[[int], str]) -> list[DomainStatus]:
     for domid in source.domain_ids():
         info = source.domain_info(domid)
         kind = role(domid)
-        connections, percent = _log_use(source, domid) if kind == "primary" else (0, -1.0)
+        connections, percent = log_use(source, domid) if kind == "primary" else (0, -1.0)
         result.append(
             DomainStatus(
                 id=domid,
@@ -65,7 +65,8 @@ def collect(source: Source, role: Callable[[int], str]) -> list[DomainStatus]:
     return result
 
 
-def _log_use(source: Source, domid: int) -> tuple[int, float]:
+def log_use(source: Source, domid: int) -> tuple[int, float]:
+    """Protected connections, and percent of the log in use (-1: no log)."""
     try:
         log = source.log_info(domid)
     except OSError:

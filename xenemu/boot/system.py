@@ -14,9 +14,11 @@ from vzs import EventLog, RecoveryPolicy, Vzs
 from xenemu.boot.config import CONTROL_IP, GATEWAY_IP, SERVICE_IP, BootConfig
 from xenemu.boot.crash import Crash, InjectedError, parse_crash
 from xenemu.boot.guests import Guest, build_guest, create_domain
+from xenemu.boot.recorder import Recorder
 from xenemu.boot.status import DomainStatus, collect
 from xenemu.boot.vmm_side import HostToolstack, Timers, VmmWork
-from xenemu.machine import Machine
+from xenemu.guest import Kernel
+from xenemu.machine import HOST, Machine
 from xenemu.vmm import Event, Vmm
 
 NS = 1_000_000_000
@@ -40,6 +42,7 @@ class System:
         self._published = 0
         self._running: dict[int, list[Done]] = {}
         self.machine = Machine(frames=config.frames, seed=config.seed, real=config.real)
+        self.recorder = Recorder(self.machine, self.log)
         try:
             self._assemble()
         except BaseException:
@@ -98,6 +101,7 @@ class System:
         return forget
 
     def _publish(self) -> None:
+        self.recorder.follow()
         if self._published == self.log.count:
             return
         events = self.log.since(self._published)
@@ -117,7 +121,7 @@ class System:
 
     def run_for(self, seconds: float) -> None:
         """Runs that much machine time."""
-        self.machine.run(self.now + int(seconds * NS))
+        self.run_until(lambda: False, seconds)
 
     def run_forever(self, stop: Callable[[], bool]) -> None:
         """Serves until stop() is true."""
@@ -288,6 +292,13 @@ class System:
         if not self.run_until(lambda: bool(results), BOOT_SECONDS):
             raise OSError(errno.ETIMEDOUT, f"{' '.join(argv)}: {os.strerror(errno.ETIMEDOUT)}")
         return results[0]
+
+    def node_name(self, node: int) -> str:
+        """A domain's or a host's."""
+        if node < HOST:
+            return f"d{node}"
+        handler = self.machine.handler(node)
+        return handler.name if isinstance(handler, Kernel) else "gateway"
 
     # for the VMM's side
 

@@ -1,8 +1,6 @@
 """The command line."""
 
-from xenemu.cli import crash as _crash  # registers its command
+from xenemu.cli import crash, timeline  # they register their commands
 from xenemu.cli.app import main
 
-__all__ = ["main"]
-
-del _crash
+__all__ = ["crash", "main", "timeline"]

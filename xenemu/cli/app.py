@@ -89,7 +89,13 @@ def main() -> None:
 
 
 def _config(
-    root: Path, forward: tuple[str, ...], memory: tuple[str, ...], log: str, seed: int, backup: bool
+    root: Path,
+    forward: tuple[str, ...],
+    memory: tuple[str, ...],
+    log: str,
+    seed: int,
+    backup: bool,
+    pcap: Path | None,
 ) -> BootConfig:
     """The BootConfig of the options; click.BadParameter."""
     sizes: dict[str, int] = {}
@@ -105,6 +111,7 @@ def _config(
             log=parse_size(log),
             seed=seed,
             backup=backup,
+            pcap=pcap,
             control_memory=sizes.get("control", CONTROL_MEMORY),
             primary_memory=sizes.get("primary", PRIMARY_MEMORY),
         )
@@ -138,6 +145,12 @@ def _config(
 @click.option("--log", default="512M", show_default=True, metavar="SIZE", help="The log buffer.")
 @click.option("--seed", type=click.IntRange(0, 2**31), default=0, help="Of all randomness.")
 @click.option("--backup/--no-backup", default=True, help="Go through figure 7 by itself.")
+@click.option(
+    "--pcap",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Capture every node's packets into this pcapng file.",
+)
 @click.option("--demo", is_flag=True, help="Crash everything under a real client, then end.")
 def boot(
     name: str,
@@ -147,10 +160,11 @@ def boot(
     log: str,
     seed: int,
     backup: bool,
+    pcap: Path | None,
     demo: bool,
 ) -> None:
     """Boots control, primary and backup domain, and serves until Ctrl-C or `stop`."""
-    config = _config(root, forward, memory, log, seed, backup)
+    config = _config(root, forward, memory, log, seed, backup, pcap)
     from xenemu.cli.demo import run_demo
     from xenemu.cli.serve import serve
 

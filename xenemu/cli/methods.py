@@ -4,7 +4,7 @@ import errno
 from collections.abc import Callable
 from typing import Any
 
-from xenemu.boot import System, as_dict, parse_crash
+from xenemu.boot import System, as_dict, parse_crash, timeline_of
 from xenemu.cli.rpc import FAILED, RpcError
 from xenemu.cli.server import Call, Method
 
@@ -43,6 +43,7 @@ class Methods:
             "unpause": self._guarded(self._unpause),
             "events": self._guarded(self._events),
             "exec": self._guarded(self._exec),
+            "timeline": self._guarded(self._timeline),
             "stop": self._guarded(self._end),
         }
 
@@ -90,6 +91,12 @@ class Methods:
             argv,
             lambda status, output: call.result({"status": status, "output": output}),
         )
+
+    def _timeline(self, call: Call, params: Params) -> None:
+        number = params.get("recovery")
+        if number is not None and not isinstance(number, int):
+            raise TypeError("recovery is a number")
+        call.result(timeline_of(self._system, number).as_dict())
 
     def _end(self, call: Call, params: Params) -> None:
         call.result({})

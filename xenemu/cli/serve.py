@@ -3,10 +3,10 @@
 import errno
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 
-from xenemu.boot import BootConfig, System, collect_rarely
+from xenemu.boot import BootConfig, Capture, System, collect_rarely
 from xenemu.cli.methods import Methods
 from xenemu.cli.rundir import socket_path
 from xenemu.cli.server import ControlServer, listen
@@ -64,9 +64,10 @@ def running(config: BootConfig, name: str, report: Report, stop: Stop) -> Iterat
         methods = Methods(system, stop.request).table()
         server = ControlServer(path, system.machine, methods, listener)
         try:
-            boot(system, report, stop)
-            report(f"ready {url(system)}")
-            yield system
+            with Capture(system, config.pcap) if config.pcap else nullcontext():
+                boot(system, report, stop)
+                report(f"ready {url(system)}")
+                yield system
         finally:
             server.close()
 

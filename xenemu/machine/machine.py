@@ -75,6 +75,7 @@ class Machine:
         self._vmm: list[VmmHandler] = []
         self._fds: dict[int, Callable[[], None]] = {}
         self._closed = False
+        self.tap: Callable[[], None] | None = None  # after each run of the core: drains the capture
 
     @property
     def now(self) -> int:
@@ -190,6 +191,8 @@ class Machine:
         within that many events of the C machine (0: no limit)."""
         self._settle()
         items = self.core.run(until, max_events)
+        if self.tap is not None:
+            self.tap()
         for kind, node, generation, arg, a, b in items:
             self._dispatch(kind, node, generation, arg, a, b)
         if items:
