@@ -53,9 +53,10 @@ static void on_flight(struct world *w, enum operation op)
 		world_deliver(w, i);
 	} else if (op == DROP) {
 		*f = w->flight[--w->flights];
-	} else if (op == DUPLICATE) {
+	} else if (op == DUPLICATE && !f->broken) {
 		world_send(w, f->to_server, f->data, f->len);
-	} else { /* an odd number of bits in one byte: no checksum misses it */
+	} else if (!f->broken) { /* one bit: no checksum misses it, a second one may hide it */
+		f->broken = true;
 		f->data[input16(&w->in) % f->len] ^= (uint8_t)(1u << input8(&w->in) % 8);
 	}
 }
@@ -104,6 +105,30 @@ static void stage(struct world *w)
 
 static void operate(struct world *w, enum operation op, xe_ns *time_left)
 {
+	static const char *const name[OPERATIONS] = {
+		[DELIVER] = "deliver",
+		[DELIVER_SOME] = "deliver some",
+		[DROP] = "drop",
+		[DUPLICATE] = "duplicate",
+		[CORRUPT] = "corrupt",
+		[TIME] = "time",
+		[OPEN] = "open",
+		[WRITE] = "write",
+		[COMMAND] = "command",
+		[READ] = "read",
+		[END] = "end",
+		[SERVE] = "serve",
+		[SERVE_ALL] = "serve all",
+		[FAIL_OVER] = "fail over",
+		[STAGE] = "stage",
+		[PAUSE] = "pause",
+		[SEGMENT] = "segment",
+		[GARBAGE] = "garbage",
+		[EGRESS] = "egress",
+		[SCRIBBLE] = "scribble",
+	};
+
+	tell("%llu us: %s\n", (unsigned long long)(w->now / XE_US), name[op]);
 	switch (op) {
 	case DELIVER:
 	case DROP:
@@ -174,6 +199,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (input_left(&w.in)) {
 		operate(&w, (enum operation)(input8(&w.in) % OPERATIONS), &time_left);
 		world_flush(&w);
+		world_compare(&w);
 	}
 	world_drain(&w);
 	world_close(&w);

@@ -5,6 +5,8 @@
  * reject (must_reject, from the RFCs) leaves the wrapper's connection as it was. All else may
  * have changed the stream: that client's own bytes are no oracle any more.
  */
+#include <stdio.h>
+
 #include "base/assert.h"
 #include "world.h"
 
@@ -98,10 +100,10 @@ static bool must_reject(const struct xe_conn *c, const struct xe_segment *g, uin
 	int64_t offset = xe_conn_in_offset(c, g->seq), last = offset + n + (fin ? 1 : 0);
 	int64_t ack = xe_conn_out_offset(c, g->ack), next = (int64_t)next_of(c);
 
-	if (g->flags & XE_SYN)
-		return true;
 	if (g->flags & XE_RST)
 		return offset != next;
+	if (g->flags & XE_SYN)
+		return true;
 	if (!(g->flags & XE_ACK) || (ts && !g->opt.has_ts))
 		return true;
 	if (ts && xe_seq_lt(g->opt.tsval, c->ts_recent))
@@ -130,10 +132,31 @@ static bool synchronised(const struct xe_conn *c)
 	return c && (c->state == XE_CONN_ESTABLISHED || c->state == XE_CONN_SYN_RCVD);
 }
 
+/* A finding is explained: the segment beside what the connection was. */
+static void explain(const struct target *t, const struct xe_conn *c, const struct packet *p)
+{
+	struct xe_packet view;
+	struct packet copy = *p;
+	int rc = xe_wire_parse(&view, copy.data, copy.len, true);
+
+	fprintf(stderr,
+		"connection %x:%u state %u attach %u options %u fins %u recovered %d: "
+		"logged %llu right edge %llu ack sent %llu ranges %u; sent %llu acked %llu\n",
+		t->addr, t->port, c->state, c->attach, c->options, c->fins, c->recovered,
+		(unsigned long long)c->rcv_logged, (unsigned long long)c->right_edge,
+		(unsigned long long)c->ack_sent, c->ranges, (unsigned long long)c->sent_max,
+		(unsigned long long)c->peer_acked);
+	fprintf(stderr, "segment %d: flags %x at %lld + %u, ack %lld, ts %d (%d before)\n", rc,
+		view.seg.flags, (long long)xe_conn_in_offset(c, view.seg.seq), view.payload_len,
+		(long long)xe_conn_out_offset(c, view.seg.ack), view.seg.opt.has_ts,
+		xe_seq_diff(c->ts_recent, view.seg.opt.tsval));
+}
+
 static void check_ingress(struct world *w, struct target *t, struct packet *p, bool reject)
 {
-	struct xe_conn before, after;
+	struct xe_conn was, before, after;
 	struct xe_log_slot slot;
+	struct packet sent = *p;
 
 	if (!reject) {
 		if (t->client)
@@ -141,17 +164,22 @@ static void check_ingress(struct world *w, struct target *t, struct packet *p, b
 		world_ingress(w, p);
 		return;
 	}
+	memcpy(&was, t->c, sizeof(was));
 	memcpy(&before, t->c, sizeof(before));
 	memcpy(&slot, xe_conn_slot(w->ssw, t->c), sizeof(slot));
+	tell_packet("to be rejected", p->data, p->len);
 	if (xe_ssw_ingress(w->ssw, p->data, p->len, w->now) == XE_DROP)
 		p->len = 0;
 	memcpy(&after, t->c, sizeof(after));
 	mask(&before);
 	mask(&after);
-	xe_assert(memcmp(&before, &after, sizeof(before)) == 0);
+	if (memcmp(&before, &after, sizeof(before)) != 0) {
+		explain(t, &was, &sent);
+		xe_assert(!"SSW believed what no TCP believes");
+	}
 	xe_assert(memcmp(&slot, xe_conn_slot(w->ssw, t->c), sizeof(slot)) == 0);
-	if (p->len > 0 && w->up && !w->paused)
-		xe_tcp_input(w->server.tcp, p->data, p->len, false, w->now);
+	if (p->len > 0)
+		world_to_guest(w, p);
 }
 
 void hostile_segment(struct world *w)
@@ -181,8 +209,7 @@ void hostile_garbage(struct world *w)
 	struct packet p = {.to_server = true};
 
 	p.len = (uint16_t)input_bytes(&w->in, p.data, input8(&w->in));
-	if (xe_ssw_ingress(w->ssw, p.data, p.len, w->now) == XE_PASS && w->up && !w->paused)
-		xe_tcp_input(w->server.tcp, p.data, p.len, false, w->now);
+	world_ingress(w, &p);
 }
 
 /* A packet that the guest's TCP did not make; it can hurt its own connection only. */
@@ -213,6 +240,9 @@ void hostile_egress(struct world *w)
 		return;
 	if (t.client)
 		t.client->tainted = true;
+	if (t.c)
+		w->forged_slot |= 1ull << xe_conn_index(w->ssw, t.c);
+	tell_packet("guest forges", p.data, p.len);
 	if (xe_ssw_egress(w->ssw, p.data, p.len, w->now) == XE_PASS)
 		world_send(w, false, p.data, p.len);
 }

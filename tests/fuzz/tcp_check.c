@@ -8,6 +8,20 @@ void tcp_set_isn(struct xe_tcp *t, uint32_t isn)
 	t->test_isn = isn;
 }
 
+bool tcp_view(const struct xe_tcp *t, uint32_t laddr, uint16_t lport, uint32_t raddr,
+	      uint16_t rport, struct tcp_view *view)
+{
+	const struct xe_sock *s = xe_hash_find(t, laddr, lport, raddr, rport);
+
+	if (!s)
+		return false;
+	view->receives = (s->user || s->parent != XE_NIL) && s->state >= XE_TCP_ESTABLISHED &&
+			 s->state <= XE_TCP_CLOSE_WAIT;
+	view->fin_rcvd = s->fin_rcvd;
+	view->rcv_nxt = s->rcv_nxt;
+	return true;
+}
+
 static void check_send(const struct xe_tcp *t, const struct xe_sock *s)
 {
 	uint32_t end = xe_sock_fin_end(s);

@@ -1,6 +1,8 @@
 #include "world.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -65,6 +67,42 @@ void world_close(struct world *w)
 	xe_ssw_destroy(w->ssw);
 }
 
+static bool telling(void)
+{
+	static int on = -1;
+
+	if (on < 0)
+		on = getenv("FUZZ_TRACE") != NULL;
+	return on;
+}
+
+void tell(const char *format, ...)
+{
+	va_list args;
+
+	if (!telling())
+		return;
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+}
+
+void tell_packet(const char *where, const uint8_t *data, size_t len)
+{
+	struct xe_packet p;
+	uint8_t copy[PACKET];
+
+	if (!telling())
+		return;
+	memcpy(copy, data, len);
+	if (xe_wire_parse(&p, copy, len, true))
+		tell("  %s: malformed, %zu bytes\n", where, len);
+	else
+		tell("  %s: %u > %u flags %x seq %u + %u ack %u window %u ts %u %u\n", where,
+		     p.seg.sport, p.seg.dport, p.seg.flags, p.seg.seq, p.payload_len, p.seg.ack,
+		     p.seg.window, p.seg.opt.tsval, p.seg.opt.tsecr);
+}
+
 /* ---- packets ---- */
 
 struct client *client_of(struct world *w, uint32_t addr, uint16_t port)
@@ -83,8 +121,18 @@ void world_send(struct world *w, bool to_server, const uint8_t *data, size_t len
 		return;
 	w->flights++;
 	f->to_server = to_server;
+	f->broken = false;
 	f->len = (uint16_t)len;
 	memcpy(f->data, data, len);
+}
+
+/* Its TCP is through, or waits for stray segments: a reset is nothing to it. */
+static bool finished(const struct world *w, const struct client *c)
+{
+	struct xe_tcp_info info;
+
+	return xe_tcp_info(w->stack, c->sock, &info) < 0 || info.state == XE_TCP_TIME_WAIT ||
+	       info.state == XE_TCP_CLOSED;
 }
 
 /* What leaves for a client is a packet of its connection, whole, and no reset unless the
@@ -94,21 +142,27 @@ static void leave(struct world *w, uint8_t *data, size_t len)
 	struct xe_packet p;
 	struct client *c;
 
+	tell_packet("leaves", data, len);
 	xe_assert(xe_wire_parse(&p, data, len, true) == 0);
 	c = client_of(w, p.seg.daddr, p.seg.dport);
-	if (c && (p.seg.flags & XE_RST))
-		xe_assert(c->tainted || c->aborted || c->gone);
+	if (c && (p.seg.flags & XE_RST)) {
+		c->aborted |= w->listener < 0 && c->sent == 0; /* nobody listens yet */
+		xe_assert(c->tainted || c->aborted || c->gone || finished(w, c));
+	}
 	world_send(w, false, data, len);
 }
 
-static void to_guest(struct world *w, struct packet *p)
+void world_to_guest(struct world *w, struct packet *p)
 {
 	if (!w->up)
 		return;
+	tell_packet("to guest", p->data, p->len);
 	if (!w->paused)
 		xe_tcp_input(w->server.tcp, p->data, p->len, false, w->now);
 	else if (w->ringed < RING)
 		w->ring[w->ringed++] = *p;
+	else
+		w->ring_lost = true;
 }
 
 void world_flush(struct world *w)
@@ -125,6 +179,7 @@ void world_flush(struct world *w)
 		while (w->up && !w->paused &&
 		       (len = xe_tcp_dispatch(w->server.tcp, p.data, PACKET, w->now)) > 0) {
 			more = true;
+			tell_packet("guest sends", p.data, len);
 			if (xe_ssw_egress(w->ssw, p.data, len, w->now) == XE_PASS)
 				leave(w, p.data, len);
 		}
@@ -134,15 +189,16 @@ void world_flush(struct world *w)
 			if (to == XE_TO_NETWORK)
 				leave(w, p.data, len);
 			else
-				to_guest(w, &p);
+				world_to_guest(w, &p);
 		}
 	}
 }
 
 void world_ingress(struct world *w, struct packet *p)
 {
+	tell_packet("arrives", p->data, p->len);
 	if (xe_ssw_ingress(w->ssw, p->data, p->len, w->now) == XE_PASS)
-		to_guest(w, p);
+		world_to_guest(w, p);
 }
 
 void world_deliver(struct world *w, uint32_t flight)
@@ -175,13 +231,46 @@ void world_pause(struct world *w, bool on)
 		w->ringed = 0;
 }
 
+/* A TCP that took over has a window of its own and may still lack what was logged. */
+static void compare(struct world *w, const struct xe_conn *c)
+{
+	int64_t next = (int64_t)c->rcv_logged + (c->fins & XE_LOG_PEER_FIN ? 1 : 0);
+	struct tcp_view view;
+	int64_t at;
+
+	if (c->state != XE_CONN_ESTABLISHED || c->attach != XE_LIVE || c->unprotected)
+		return;
+	if (!tcp_view(w->server.tcp, c->local_addr, c->local_port, c->peer_addr, c->peer_port,
+		      &view) ||
+	    !view.receives)
+		return;
+	at = xe_conn_in_offset(c, view.rcv_nxt);
+	xe_assert(at <= next);
+	if (!c->recovered && !w->ring_lost) {
+		xe_assert(at == next);
+		xe_assert(view.fin_rcvd == !!(c->fins & XE_LOG_PEER_FIN));
+	}
+}
+
+void world_compare(struct world *w)
+{
+	tcp_check(w->stack);
+	if (!w->up)
+		return;
+	tcp_check(w->server.tcp);
+	for (uint32_t i = 0; i < w->ssw->log.slots && !w->paused; i++) {
+		if (!(w->forged_slot >> i & 1))
+			compare(w, &w->ssw->conn[i]);
+	}
+}
+
 /* ---- failover ---- */
 
 void world_fence(struct world *w)
 {
 	if (w->up)
 		xe_sockets_fini(&w->server);
-	w->up = w->attached = w->paused = w->index_spoiled = false;
+	w->up = w->attached = w->paused = w->index_spoiled = w->ring_lost = false;
 	w->ringed = 0;
 	for (int i = 0; i < SESSIONS; i++)
 		w->session[i].sock = -1;
@@ -252,7 +341,7 @@ void service_accept(struct world *w)
 	if (client && w->index_spoiled)
 		client->tainted = true;
 	if (client && !client->tainted && !client->gone)
-		xe_assert(c && !c->unprotected);
+		xe_assert(c && c->state >= XE_CONN_SYN_RCVD && !c->unprotected);
 	if (c) {
 		s->known = true;
 		s->slot = xe_conn_index(w->ssw, c);
@@ -300,6 +389,7 @@ static void service_close(struct world *w, struct session *s, bool hard)
 {
 	struct client *client = client_of(w, s->peer_addr, s->peer_port);
 
+	tell("  service closes %u after %llu bytes\n", s->peer_port, (unsigned long long)s->at);
 	if (client && hard)
 		client->aborted = true;
 	xe_assert(xe_sock_close(&w->server, s->sock, w->now) == 0);
@@ -362,7 +452,7 @@ static int service_read(struct world *w, struct session *s, size_t most)
 	return 1;
 }
 
-void service_run(struct world *w, struct session *s, size_t most)
+bool service_run(struct world *w, struct session *s, size_t most)
 {
 	bool was_ended, read = false;
 	int rc;
@@ -374,22 +464,23 @@ void service_run(struct world *w, struct session *s, size_t most)
 		rc = service_write(w, s);
 		if (rc < 0) {
 			service_close(w, s, true);
-			return;
+			return false;
 		}
 		if (rc == 0)
-			return;
+			return read;
 		if (s->closing) {
 			service_close(w, s, true);
-			return;
+			return false;
 		}
 		if (s->ended && !was_ended)
 			xe_sock_shutdown(&w->server, s->sock, w->now);
 		if (s->in_at < s->in)
 			continue;
 		if (read || service_read(w, s, most) <= 0)
-			return;
+			return read;
 		read = true;
 	}
+	return false;
 }
 
 /* ---- the clients ---- */
@@ -487,8 +578,10 @@ static void serve_all(struct world *w)
 {
 	for (int i = 0; i < SESSIONS; i++)
 		service_accept(w);
-	for (int i = 0; i < SESSIONS; i++)
-		service_run(w, &w->session[i], sizeof(w->session[i].bytes));
+	for (int i = 0; i < SESSIONS; i++) {
+		while (service_run(w, &w->session[i], sizeof(w->session[i].bytes)))
+			;
+	}
 	for (int i = 0; i < CLIENTS; i++)
 		client_read(w, i);
 	world_flush(w);

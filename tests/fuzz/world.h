@@ -31,7 +31,7 @@ enum {
 enum { COMMAND_MORE = 0xfd, COMMAND_SHUT = 0xfe, COMMAND_CLOSE = 0xff, MORE = 1000 };
 
 struct packet {
-	bool to_server;
+	bool to_server, broken;
 	uint16_t len;
 	uint8_t data[PACKET];
 };
@@ -77,14 +77,22 @@ struct world {
 	struct session session[SESSIONS];
 	uint64_t spoiled_block[4]; /* bits: payload blocks that the guest scribbled over */
 	uint64_t spoiled_slot;
+	uint64_t forged_slot; /* ... and those in whose name it sent packets of its own */
+	bool ring_lost;       /* a packet that SSW logged never came to this TCP */
 	struct packet flight[FLIGHTS];
 	uint32_t flights;
 	struct packet ring[RING];
 	uint32_t ringed;
 };
 
+/* With FUZZ_TRACE set, what happens is told on stderr. */
+void tell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void tell_packet(const char *where, const uint8_t *data, size_t len);
+
 void world_open(struct world *w);
 void world_close(struct world *w);
+/* SSW believes what TCP believes: asked after each operation. */
+void world_compare(struct world *w);
 /* All that has something to send sends it. */
 void world_flush(struct world *w);
 void world_deliver(struct world *w, uint32_t flight);
@@ -97,6 +105,8 @@ void world_listen(struct world *w);
 
 /* A packet from the network, whoever sent it; edits `p`. */
 void world_ingress(struct world *w, struct packet *p);
+/* ... that the wrapper has let pass. */
+void world_to_guest(struct world *w, struct packet *p);
 void world_send(struct world *w, bool to_server, const uint8_t *data, size_t len);
 
 void client_open(struct world *w, int i);
@@ -107,7 +117,8 @@ void client_close(struct world *w, int i);
 struct client *client_of(struct world *w, uint32_t addr, uint16_t port);
 
 void service_accept(struct world *w);
-void service_run(struct world *w, struct session *s, size_t most);
+/* One read of at most `most` bytes, and what follows from it; whether there was one. */
+bool service_run(struct world *w, struct session *s, size_t most);
 
 /* Whatever happened, what is left of the connections comes to its end. */
 void world_drain(struct world *w);
