@@ -80,8 +80,8 @@ static void edit(struct input *in, struct xe_packet *p, enum edit what)
 		xe_wire_set_window(p, (uint16_t)value);
 		break;
 	case SET_FLAGS: /* SYN decides which options are read: it stays */
-		xe_wire_set_flags(p, (uint8_t)((value & ~(uint32_t)XE_SYN) |
-					       (p->seg.flags & XE_SYN)));
+		xe_wire_set_flags(p,
+				  (uint8_t)((value & ~(uint32_t)XE_SYN) | (p->seg.flags & XE_SYN)));
 		break;
 	case SET_TSVAL:
 		xe_wire_set_tsval(p, value);

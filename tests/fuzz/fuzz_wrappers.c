@@ -48,11 +48,11 @@ static void on_flight(struct world *w, enum operation op)
 	if (w->flights == 0)
 		return;
 	i = some_flight(w);
-	f = &w->flight[i];
+	f = &w->flight[w->order[i]];
 	if (op == DELIVER) {
 		world_deliver(w, i);
 	} else if (op == DROP) {
-		*f = w->flight[--w->flights];
+		world_take(w, i);
 	} else if (op == DUPLICATE && !f->broken) {
 		world_send(w, f->to_server, f->data, f->len);
 	} else if (!f->broken) { /* one bit: no checksum misses it, a second one may hide it */
@@ -193,7 +193,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	xe_ns time_left = BUDGET;
 
 	memset(&w, 0, offsetof(struct world, flight));
-	w.flights = w.ringed = 0;
 	w.in = (struct input){data, data + size};
 	world_open(&w);
 	while (input_left(&w.in)) {

@@ -254,8 +254,8 @@ static void spoil_index(struct world *w)
 {
 	w->index_spoiled = true;
 	for (int i = 0; i < CLIENTS; i++) {
-		struct xe_conn *c = xe_ssw_find(w->ssw, SERVER, PORT, CLIENT,
-						(uint16_t)(CLIENT_PORT + i));
+		struct xe_conn *c =
+			xe_ssw_find(w->ssw, SERVER, PORT, CLIENT, (uint16_t)(CLIENT_PORT + i));
 
 		if (c && (c->recovered || c->attach != XE_LIVE))
 			w->client[i].tainted = true;
@@ -277,8 +277,8 @@ static void spoil_block(struct world *w, uint32_t block)
 {
 	w->spoiled_block[block / 64] |= 1ull << (block % 64);
 	for (int i = 0; i < CLIENTS; i++) {
-		struct xe_conn *c = xe_ssw_find(w->ssw, SERVER, PORT, CLIENT,
-						(uint16_t)(CLIENT_PORT + i));
+		struct xe_conn *c =
+			xe_ssw_find(w->ssw, SERVER, PORT, CLIENT, (uint16_t)(CLIENT_PORT + i));
 		uint32_t b = c ? c->stream.first : XE_LOG_NONE;
 
 		for (; b != XE_LOG_NONE; b = w->ssw->pool.next[b])

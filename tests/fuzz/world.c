@@ -32,6 +32,8 @@ void world_open(struct world *w)
 	uint8_t shape = input8(&w->in), sizes = input8(&w->in);
 	struct xe_tcp_config cfg = {.max_socks = 16, .seed = 7};
 
+	for (uint8_t i = 0; i < FLIGHTS; i++)
+		w->order[i] = i;
 	w->now = XE_SECOND;
 	w->extent = clean_extent();
 	xe_assert(xe_ssw_create(&w->ssw, &w->extent, 1) == 0);
@@ -114,12 +116,12 @@ struct client *client_of(struct world *w, uint32_t addr, uint16_t port)
 
 void world_send(struct world *w, bool to_server, const uint8_t *data, size_t len)
 {
-	struct packet *f = &w->flight[w->flights];
+	struct packet *f;
 
 	xe_assert(len <= PACKET);
 	if (w->flights == FLIGHTS)
 		return;
-	w->flights++;
+	f = &w->flight[w->order[w->flights++]];
 	f->to_server = to_server;
 	f->broken = false;
 	f->len = (uint16_t)len;
@@ -201,17 +203,24 @@ void world_ingress(struct world *w, struct packet *p)
 		world_to_guest(w, p);
 }
 
-void world_deliver(struct world *w, uint32_t flight)
+struct packet *world_take(struct world *w, uint32_t place)
 {
-	struct packet p = w->flight[flight];
+	uint8_t slot = w->order[place];
 
-	memmove(&w->flight[flight], &w->flight[flight + 1],
-		(w->flights - flight - 1) * sizeof(p));
-	w->flights--;
-	if (p.to_server)
-		world_ingress(w, &p);
+	xe_assert(place < w->flights--);
+	memmove(&w->order[place], &w->order[place + 1], w->flights - place);
+	w->order[w->flights] = slot;
+	return &w->flight[slot];
+}
+
+void world_deliver(struct world *w, uint32_t place)
+{
+	struct packet *p = world_take(w, place); /* its slot is used again by the next send */
+
+	if (p->to_server)
+		world_ingress(w, p);
 	else
-		xe_tcp_input(w->stack, p.data, p.len, false, w->now);
+		xe_tcp_input(w->stack, p->data, p->len, false, w->now);
 }
 
 void world_advance(struct world *w, xe_ns by)
@@ -537,8 +546,7 @@ void client_read(struct world *w, int i)
 		if (n < 0) {
 			int why = xe_tcp_connected(w->stack, c->sock);
 
-			xe_assert(c->tainted || c->aborted || n == -ETIMEDOUT ||
-				  why == -ETIMEDOUT);
+			xe_assert(c->tainted || c->aborted || n == -ETIMEDOUT || why == -ETIMEDOUT);
 			client_close(w, i);
 			return;
 		}

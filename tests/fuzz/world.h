@@ -79,10 +79,10 @@ struct world {
 	uint64_t spoiled_slot;
 	uint64_t forged_slot; /* ... and those in whose name it sent packets of its own */
 	bool ring_lost;       /* a packet that SSW logged never came to this TCP */
-	struct packet flight[FLIGHTS];
 	uint32_t flights;
-	struct packet ring[RING];
+	uint8_t order[FLIGHTS]; /* of `flight`: first those under way, then the free ones */
 	uint32_t ringed;
+	struct packet flight[FLIGHTS], ring[RING]; /* not cleared between runs */
 };
 
 /* With FUZZ_TRACE set, what happens is told on stderr. */
@@ -95,7 +95,9 @@ void world_close(struct world *w);
 void world_compare(struct world *w);
 /* All that has something to send sends it. */
 void world_flush(struct world *w);
-void world_deliver(struct world *w, uint32_t flight);
+/* By place in the order. */
+struct packet *world_take(struct world *w, uint32_t place);
+void world_deliver(struct world *w, uint32_t place);
 void world_advance(struct world *w, xe_ns by);
 void world_pause(struct world *w, bool on);
 /* The old kernel is fenced and gone; a new one; it replays. */
