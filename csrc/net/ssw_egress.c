@@ -18,6 +18,8 @@ static enum xe_verdict send_synack(struct xe_ssw *s, struct xe_conn *c, struct x
 		c->has_syn = false;
 		return XE_PASS;
 	}
+	if (c->state == XE_CONN_SYN_SEEN) /* to another SYN: the peer's own comes again */
+		return XE_DROP;
 	if (!c->recovered || p->seg.seq != c->tcp_isn)
 		return XE_PASS;
 	if (c->state != XE_CONN_SYN_RCVD) { /* our third step was lost */
