@@ -377,6 +377,8 @@ static enum xe_verdict take_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 	if (!acceptable) { /* TCP answers what lies outside; of what lies inside it takes nothing new */
 		s->count.not_believed++;
 		keep_logged(s, c, p, offset);
+		if (c->recovered && offset > edge) /* it would be moved into TCP's window */
+			return XE_DROP;
 		return fresh && offset < edge ? XE_DROP : XE_PASS;
 	}
 	if (p->payload_len && !c->unprotected) {
