@@ -507,6 +507,8 @@ static void test_ack_does_not_free_what_is_under_way(void)
 	expect_unmoved(p, &g, 0, -1);
 	g.ack = p->own_isn + 1 - (1 << 20);
 	expect_unmoved(p, &g, 0, -1);
+	g = segment(p, XE_ACK, (int64_t)conn(p)->right_edge + 1000); /* a good ACK, out of window */
+	expect_unmoved(p, &g, 0, -1);
 	xe_assert(xe_tcp_info(w.server.tcp, p->sock, &info) == 0 && info.snd_queued == 500);
 	expect_whole(p);
 }

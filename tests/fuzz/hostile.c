@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/assert.h"
+#include "tcp_check.h"
 #include "world.h"
 
 enum {
@@ -110,6 +111,8 @@ static bool must_reject(const struct xe_conn *c, const struct xe_segment *g, uin
 		return true;
 	if (ack > (int64_t)top_of(c) || ack < (int64_t)c->peer_acked - (65535ll << 14))
 		return true;
+	if (offset == next) /* a closed window is no reason against its ACK */
+		return false;
 	if (last == offset)
 		return offset < next || offset > (int64_t)c->right_edge;
 	return last <= next || offset >= (int64_t)c->right_edge;
@@ -157,6 +160,7 @@ static void check_ingress(struct world *w, struct target *t, struct packet *p, b
 	struct xe_conn was, before, after;
 	struct xe_log_slot slot;
 	struct packet sent = *p;
+	struct tcp_view tcp_was = {0}, tcp_is = {0};
 
 	if (!reject) {
 		if (t->client)
@@ -178,8 +182,17 @@ static void check_ingress(struct world *w, struct target *t, struct packet *p, b
 		xe_assert(!"SSW believed what no TCP believes");
 	}
 	xe_assert(memcmp(&slot, xe_conn_slot(w->ssw, t->c), sizeof(slot)) == 0);
-	if (p->len > 0)
-		world_to_guest(w, p);
+	if (p->len == 0)
+		return;
+	if (w->up)
+		tcp_view(w->server.tcp, SERVER, PORT, t->addr, t->port, &tcp_was);
+	world_to_guest(w, p);
+	if (w->up)
+		tcp_view(w->server.tcp, SERVER, PORT, t->addr, t->port, &tcp_is);
+	if (memcmp(&tcp_was, &tcp_is, sizeof(tcp_was)) != 0) {
+		explain(t, &was, &sent);
+		xe_assert(!"TCP believed what no TCP believes: SSW made it so");
+	}
 }
 
 void hostile_segment(struct world *w)

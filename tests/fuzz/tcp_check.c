@@ -1,5 +1,7 @@
 #include "tcp_check.h"
 
+#include <string.h>
+
 #include "net/tcp_internal.h"
 
 void tcp_set_isn(struct xe_tcp *t, uint32_t isn)
@@ -13,12 +15,17 @@ bool tcp_view(const struct xe_tcp *t, uint32_t laddr, uint16_t lport, uint32_t r
 {
 	const struct xe_sock *s = xe_hash_find(t, laddr, lport, raddr, rport);
 
+	memset(view, 0, sizeof(*view));
 	if (!s)
 		return false;
 	view->receives = (s->user || s->parent != XE_NIL) && s->state >= XE_TCP_ESTABLISHED &&
 			 s->state <= XE_TCP_CLOSE_WAIT;
 	view->fin_rcvd = s->fin_rcvd;
 	view->rcv_nxt = s->rcv_nxt;
+	view->ranges = s->nranges;
+	view->snd_una = s->snd_una;
+	view->snd_wnd = s->snd_wnd;
+	view->state = s->state;
 	return true;
 }
 

@@ -7,7 +7,7 @@
 struct tcp_view {
 	bool receives; /* a connection, and somebody will read what comes */
 	bool fin_rcvd;
-	uint32_t rcv_nxt;
+	uint32_t rcv_nxt, ranges, snd_una, snd_wnd, state;
 };
 
 /* How far a connection has come; whether there is one. */
