@@ -353,6 +353,14 @@ static bool logged_beyond(const struct xe_conn *c, int64_t at)
 	return c->ranges > 0 && (int64_t)c->range[c->ranges - 1].to > at;
 }
 
+/* Whether the stream ends there. */
+static bool fin_believed(const struct xe_conn *c, int64_t at)
+{
+	if (c->fins & XE_LOG_PEER_FIN)
+		return at == (int64_t)c->peer_fin_at;
+	return c->early_fin && at == (int64_t)c->early_fin_at;
+}
+
 static enum xe_verdict take_segment(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
 				    xe_ns now)
 {
@@ -401,6 +409,8 @@ static enum xe_verdict take_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 	}
 	if (c->early_fin)
 		note_fin(s, c, c->early_fin_at);
+	if ((p->seg.flags & XE_FIN) && !fin_believed(c, end)) /* a new TCP may know less */
+		xe_wire_set_flags(p, p->seg.flags & (uint8_t)~XE_FIN);
 	xe_ssw_check_closed(s, c, now);
 	return XE_PASS;
 }
