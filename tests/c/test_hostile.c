@@ -430,6 +430,23 @@ static void test_fin_before_data(void)
 	expect_whole(p);
 }
 
+/* Nor does a new TCP, which has none of that. */
+static void test_fin_before_data_of_before_a_fault(void)
+{
+	struct peer *p = &w.peer[0];
+	int64_t at = p->sent;
+
+	send_at(p, XE_ACK, at + 200, good + at + 200, 100);
+	recover();
+	send_at(p, XE_ACK | XE_FIN, at, NULL, 0);
+	send_at(p, XE_ACK | XE_FIN, at + 50, NULL, 0);
+	settle();
+	xe_assert(!p->eof && !(conn(p)->fins & XE_LOG_PEER_FIN));
+	send_at(p, XE_ACK, at, good + at, 300);
+	p->sent += 300;
+	expect_whole(p);
+}
+
 static void test_syn_guesses(void)
 {
 	struct peer *p = &w.peer[0];
@@ -662,6 +679,7 @@ static const struct test tests[] = {
 	TEST(test_reset_guesses),
 	TEST(test_fin_guesses),
 	TEST(test_fin_before_data),
+	TEST(test_fin_before_data_of_before_a_fault),
 	TEST(test_syn_guesses),
 	TEST(test_syn_in_front_of_the_answer),
 	TEST(test_ack_of_what_was_not_sent),
