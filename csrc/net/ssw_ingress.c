@@ -159,8 +159,11 @@ static enum xe_verdict take_payload(struct xe_ssw *s, struct xe_conn *c, struct 
 	end = start + p->payload_len;
 	if (end > c->right_edge)
 		end = c->right_edge;
-	if (c->early_fin && end > c->early_fin_at)
+	if (c->early_fin && end > c->early_fin_at) {
+		if (c->recovered) /* this TCP may not know to stop there */
+			return XE_DROP;
 		end = c->early_fin_at;
+	}
 	at = merge_logged(s, c, p, start, end);
 	if (at >= end)
 		return XE_PASS;
