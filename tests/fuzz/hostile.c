@@ -292,10 +292,8 @@ static void spoil_block(struct world *w, uint32_t block)
 	for (int i = 0; i < CLIENTS; i++) {
 		struct xe_conn *c =
 			xe_ssw_find(w->ssw, SERVER, PORT, CLIENT, (uint16_t)(CLIENT_PORT + i));
-		uint32_t b = c ? c->stream.first : XE_LOG_NONE;
-
-		for (; b != XE_LOG_NONE; b = w->ssw->pool.next[b])
-			w->client[i].tainted |= b == block;
+		w->client[i].tainted |= c && (world_chain_has(w, &c->stream, block) ||
+					      world_chain_has(w, &c->out, block));
 	}
 }
 

@@ -240,6 +240,15 @@ void world_pause(struct world *w, bool on)
 		w->ringed = 0;
 }
 
+bool world_chain_has(const struct world *w, const struct xe_stream *chain, uint32_t block)
+{
+	uint32_t b = chain->first;
+
+	while (b != XE_LOG_NONE && b != block)
+		b = w->ssw->pool.next[b];
+	return b == block;
+}
+
 /* A TCP that took over has a window of its own and may still lack what was logged. */
 static void compare(struct world *w, const struct xe_conn *c)
 {

@@ -93,6 +93,7 @@ void world_open(struct world *w);
 void world_close(struct world *w);
 /* SSW believes what TCP believes: asked after each operation. */
 void world_compare(struct world *w);
+bool world_chain_has(const struct world *w, const struct xe_stream *chain, uint32_t block);
 /* All that has something to send sends it. */
 void world_flush(struct world *w);
 /* By place in the order. */
