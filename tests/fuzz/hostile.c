@@ -113,8 +113,8 @@ static bool must_reject(const struct xe_conn *c, const struct xe_segment *g, uin
 		return true;
 	if (offset == next) /* a closed window is no reason against its ACK */
 		return false;
-	if (last == offset)
-		return offset < next || offset > (int64_t)c->right_edge;
+	if (last == offset) /* one before: the answer to a probe, tcp_input.c */
+		return offset < next - 1 || offset > (int64_t)c->right_edge;
 	return last <= next || offset >= (int64_t)c->right_edge;
 }
 
