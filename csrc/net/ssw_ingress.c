@@ -211,6 +211,9 @@ static void note_ack(struct xe_ssw *s, struct xe_conn *c, const struct xe_segmen
 		xe_ssw_output_acked(s, c);
 	}
 	if (data == c->peer_acked) {
+		uint32_t window = (uint32_t)seg->window << c->peer_wscale;
+
+		c->max_window = window > c->max_window ? window : c->max_window;
 		c->peer_window = seg->window;
 		slot->peer_window = seg->window;
 	}
@@ -225,7 +228,7 @@ static void note_ack(struct xe_ssw *s, struct xe_conn *c, const struct xe_segmen
 static bool ack_ok(const struct xe_conn *c, int64_t ack)
 {
 	int64_t top = (int64_t)c->sent_max + ((c->fins & XE_LOG_OWN_FIN) ? 1 : 0);
-	int64_t reach = 65535ll << c->peer_wscale;
+	int64_t reach = c->max_window;
 
 	return ack <= top && ack >= (int64_t)c->peer_acked - reach && ack >= 0;
 }

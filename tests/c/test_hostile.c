@@ -508,6 +508,22 @@ static void test_ack_of_what_was_not_sent(void)
 	}
 }
 
+/* RFC 5961 5.2: an ACK older than the largest window is no better than one of the future. */
+static void test_ack_of_long_ago(void)
+{
+	struct peer *p = &w.peer[0];
+	struct xe_segment g;
+
+	for (int i = 0; i < 80; i++) {
+		say(p, 500);
+		settle();
+	}
+	g = segment(p, XE_ACK, p->sent);
+	g.ack -= 4 * 8000 + 1;
+	expect_unmoved(p, &g, 100, -1);
+	expect_unmoved(p, &g, 0, -1);
+}
+
 /* Nor does TCP forget what the peer may still lack. */
 static void test_ack_does_not_free_what_is_under_way(void)
 {
@@ -683,6 +699,7 @@ static const struct test tests[] = {
 	TEST(test_syn_guesses),
 	TEST(test_syn_in_front_of_the_answer),
 	TEST(test_ack_of_what_was_not_sent),
+	TEST(test_ack_of_long_ago),
 	TEST(test_ack_does_not_free_what_is_under_way),
 	TEST(test_bad_checksums),
 	TEST(test_without_timestamps),
