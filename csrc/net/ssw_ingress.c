@@ -384,8 +384,10 @@ static enum xe_verdict take_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 	    !ack_ok(c, ack)) {
 		s->count.not_believed++;
 		keep_logged(s, c, p, offset);
-		if (c->recovered && (last > next || !ack_ok(c, ack)))
-			return XE_DROP; /* the clamp would make its ACK a good one */
+		if (!ack_ok(c, ack) && (c->recovered || last > next))
+			return XE_DROP; /* the clamp would make it a good one; TCP may think it is */
+		if (c->recovered && last > next)
+			return XE_DROP;
 		return fresh ? XE_DROP : XE_PASS;
 	}
 	if (!acceptable) { /* TCP answers what lies outside; of what lies inside it takes nothing new */
