@@ -136,7 +136,7 @@ fuzz:
 		at=build/fuzz/$$f; $(PYTHON) tests/fuzz/seeds.py $$f $$at/corpus || exit 1; \
 		dict=; test ! -f $$at/$$f.dict || dict=-dict=$$at/$$f.dict; \
 		echo "== fuzz_$$f, $$seconds s"; \
-		build/fuzz/fuzz_$$f $$dict -max_total_time=$$seconds -max_len=1024 -timeout=10 \
+		build/fuzz/fuzz_$$f $$dict -max_total_time=$$seconds -max_len=1024 -len_control=20 -timeout=10 \
 			-print_final_stats=1 -artifact_prefix=$$at/ $$at/corpus >$$at/log 2>&1 || { \
 			grep -v '^#' $$at/log | tail -n 40 >&2; found=$$(ls -t $$at/*-* | head -n 1); \
 			echo "replay: FUZZ_TRACE=1 build/fuzz/fuzz_$$f $$found" >&2; exit 1; }; \

@@ -412,6 +412,8 @@ static void test_fin_guesses(void)
 	g = segment(p, XE_ACK | XE_FIN, p->sent);
 	g.ack += 1 << 20;
 	expect_unmoved(p, &g, 0, -1);
+	g.ack = p->own_isn + 1 - 64; /* before the stream, but not long ago */
+	expect_unmoved(p, &g, 0, -1);
 }
 
 /* The stream has gone on behind it: TCP takes no such FIN. */
