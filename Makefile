@@ -2,6 +2,7 @@
 # make test    C tests, then pytest          make asan   C tests under ASan and UBSan
 # make check   lint, types, layers           make demo   the service outlives its crashes
 # make format  ruff and clang-format         make dist   sdist and wheel into build/dist
+# make fuzz    libFuzzer (clang): FUZZ_SECONDS=30 in all, FUZZ="wire tcp wrappers"
 #
 # PYTHON=python3.13 chooses the interpreter of a new venv, VENV= its place,
 # WERROR= lets C warnings of another compiler pass, PYTEST_ARGS= goes to pytest.
@@ -21,12 +22,12 @@ CSRC := $(shell find csrc -name '*.c' | sort)
 CHEADERS := $(shell find csrc -name '*.h' -o -name '*.def' -o -name '*.inc')
 PYX := $(wildcard xenemu/_core/*.pyx xenemu/_core/*.pxd)
 CTESTS := $(patsubst tests/c/%.c,%,$(wildcard tests/c/test_*.c))
-CFORMAT := $(shell find csrc tests/c -name '*.[ch]' 2>/dev/null | sort)
+CFORMAT := $(shell find csrc tests/c tests/fuzz -name '*.[ch]' 2>/dev/null | sort)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: build test ctest asan ctest-bins asan-bins bench check check-ruff check-types \
-	check-layers check-c format demo dist clean distclean FORCE
+.PHONY: build test ctest asan ctest-bins asan-bins fuzz fuzz-bins bench check check-ruff \
+	check-types check-layers check-c format demo dist clean distclean FORCE
 
 build: build/stamp-ext
 
@@ -102,7 +103,47 @@ $(1):
 endef
 $(eval $(call variant,ctest))
 $(eval $(call variant,asan))
--include $(shell find build/ctest build/asan -name '*.d' 2>/dev/null)
+
+# Fuzzers: the pure TCP side and what tests/fuzz adds to it, under clang's sanitizers. Inputs
+# that reach something new are kept in build/fuzz/NAME/corpus; a finding is written beside it
+# and ends the run.
+CLANG ?= clang
+FUZZ ?= wire tcp wrappers
+FUZZ_SECONDS ?= 30
+FUZZ_FLAGS := -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=undefined \
+	-fsanitize=fuzzer,address,undefined -Itests/fuzz $(WERROR)
+FUZZ_CSRC := $(filter csrc/net/% csrc/base/%,$(CSRC))
+FUZZ_HELPERS := $(filter-out tests/fuzz/fuzz_%,$(wildcard tests/fuzz/*.c))
+
+build/fuzz/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CLANG) $(C_FLAGS) $(FUZZ_FLAGS) -c -o $@ $<
+
+build/fuzz/libxe.a: $(FUZZ_CSRC:%.c=build/fuzz/%.o) $(FUZZ_HELPERS:%.c=build/fuzz/%.o)
+	rm -f $@ && ar rcs $@ $^
+
+build/fuzz/fuzz_%: build/fuzz/tests/fuzz/fuzz_%.o build/fuzz/libxe.a
+	$(CLANG) $(FUZZ_FLAGS) -o $@ $^
+
+.PRECIOUS: build/fuzz/%.o
+fuzz-bins: $(FUZZ:%=build/fuzz/fuzz_%)
+
+fuzz:
+	@command -v $(CLANG) >/dev/null || \
+		{ echo 'fuzzing needs clang: apt-get install clang, or CLANG=' >&2; exit 1; }
+	@$(MAKE) --no-print-directory -s -j$(JOBS) fuzz-bins
+	@seconds=$$(($(FUZZ_SECONDS) / $(words $(FUZZ)))); for f in $(FUZZ); do \
+		at=build/fuzz/$$f; $(PYTHON) tests/fuzz/seeds.py $$f $$at/corpus || exit 1; \
+		dict=; test ! -f $$at/$$f.dict || dict=-dict=$$at/$$f.dict; \
+		echo "== fuzz_$$f, $$seconds s"; \
+		build/fuzz/fuzz_$$f $$dict -max_total_time=$$seconds -max_len=1024 -len_control=20 -timeout=10 \
+			-print_final_stats=1 -artifact_prefix=$$at/ $$at/corpus >$$at/log 2>&1 || { \
+			grep -v '^#' $$at/log | tail -n 40 >&2; found=$$(ls -t $$at/*-* | head -n 1); \
+			echo "replay: FUZZ_TRACE=1 build/fuzz/fuzz_$$f $$found" >&2; exit 1; }; \
+		grep -e DONE -e '^stat::number' $$at/log; \
+	done
+
+-include $(shell find build/ctest build/asan build/fuzz -name '*.d' 2>/dev/null)
 
 bench: build
 	@ls bench/bench_*.py >/dev/null

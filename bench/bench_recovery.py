@@ -168,7 +168,7 @@ class Scene:
         gc.collect()
         self.wait(lambda: core.clock - core.now < CAUGHT_UP_NS, "the machine lags behind")
         since, origin = system.log.count, core.clock
-        (system.crash_app if kind == "app" else system.crash_kernel)()
+        system.crash(kind)
         for clients in self.clients:
             clients.ask()
         self.wait(

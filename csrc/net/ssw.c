@@ -216,6 +216,7 @@ void xe_ssw_open(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *s
 	c->own_isn = synack->seq;
 	c->mss = peer->mss ? peer->mss : 536;
 	c->syn_window = c->peer_window = c->syn_win;
+	c->max_window = c->syn_win;
 	c->options = 0;
 	c->peer_wscale = c->own_wscale = 0;
 	if (peer->has_wscale && own->has_wscale) {

@@ -18,6 +18,8 @@ static enum xe_verdict send_synack(struct xe_ssw *s, struct xe_conn *c, struct x
 		c->has_syn = false;
 		return XE_PASS;
 	}
+	if (c->state == XE_CONN_SYN_SEEN) /* to another SYN: the peer's own comes again */
+		return XE_DROP;
 	if (!c->recovered || p->seg.seq != c->tcp_isn)
 		return XE_PASS;
 	if (c->state != XE_CONN_SYN_RCVD) { /* our third step was lost */
@@ -196,11 +198,11 @@ static enum xe_verdict send_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 	if (offset < 0)
 		return XE_DROP;
 	end = (uint64_t)offset + p->payload_len;
+	if (!note_ack_sent(s, c, p)) /* first: TCP takes what it offers, even if this is held */
+		return XE_DROP;
 	if ((p->seg.flags & XE_FIN) && !fin_allowed(s, c, end, now))
 		return XE_DROP;
 	if (!c->unprotected && check_output(s, c, p, (uint64_t)offset, now) == XE_DROP)
-		return XE_DROP;
-	if (!note_ack_sent(s, c, p))
 		return XE_DROP;
 	if (c->recovered) {
 		uint64_t sent = end + ((p->seg.flags & XE_FIN) ? 1 : 0);

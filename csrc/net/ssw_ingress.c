@@ -159,8 +159,11 @@ static enum xe_verdict take_payload(struct xe_ssw *s, struct xe_conn *c, struct 
 	end = start + p->payload_len;
 	if (end > c->right_edge)
 		end = c->right_edge;
-	if (c->early_fin && end > c->early_fin_at)
+	if (c->early_fin && end > c->early_fin_at) {
+		if (c->recovered) /* this TCP may not know to stop there */
+			return XE_DROP;
 		end = c->early_fin_at;
+	}
 	at = merge_logged(s, c, p, start, end);
 	if (at >= end)
 		return XE_PASS;
@@ -208,6 +211,9 @@ static void note_ack(struct xe_ssw *s, struct xe_conn *c, const struct xe_segmen
 		xe_ssw_output_acked(s, c);
 	}
 	if (data == c->peer_acked) {
+		uint32_t window = (uint32_t)seg->window << c->peer_wscale;
+
+		c->max_window = window > c->max_window ? window : c->max_window;
 		c->peer_window = seg->window;
 		slot->peer_window = seg->window;
 	}
@@ -222,7 +228,7 @@ static void note_ack(struct xe_ssw *s, struct xe_conn *c, const struct xe_segmen
 static bool ack_ok(const struct xe_conn *c, int64_t ack)
 {
 	int64_t top = (int64_t)c->sent_max + ((c->fins & XE_LOG_OWN_FIN) ? 1 : 0);
-	int64_t reach = 65535ll << c->peer_wscale;
+	int64_t reach = c->max_window;
 
 	return ack <= top && ack >= (int64_t)c->peer_acked - reach && ack >= 0;
 }
@@ -353,6 +359,14 @@ static bool logged_beyond(const struct xe_conn *c, int64_t at)
 	return c->ranges > 0 && (int64_t)c->range[c->ranges - 1].to > at;
 }
 
+/* Whether the stream ends there. */
+static bool fin_believed(const struct xe_conn *c, int64_t at)
+{
+	if (c->fins & XE_LOG_PEER_FIN)
+		return at == (int64_t)c->peer_fin_at;
+	return c->early_fin && at == (int64_t)c->early_fin_at;
+}
+
 static enum xe_verdict take_segment(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
 				    xe_ns now)
 {
@@ -370,11 +384,17 @@ static enum xe_verdict take_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 	    !ack_ok(c, ack)) {
 		s->count.not_believed++;
 		keep_logged(s, c, p, offset);
+		if (!ack_ok(c, ack) && (c->recovered || last > next))
+			return XE_DROP; /* the clamp would make it a good one; TCP may think it is */
+		if (c->recovered && last > next)
+			return XE_DROP;
 		return fresh ? XE_DROP : XE_PASS;
 	}
 	if (!acceptable) { /* TCP answers what lies outside; of what lies inside it takes nothing new */
 		s->count.not_believed++;
 		keep_logged(s, c, p, offset);
+		if (c->recovered && offset > edge) /* it would be moved into TCP's window */
+			return XE_DROP;
 		return fresh && offset < edge ? XE_DROP : XE_PASS;
 	}
 	if (p->payload_len && !c->unprotected) {
@@ -397,6 +417,8 @@ static enum xe_verdict take_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 	}
 	if (c->early_fin)
 		note_fin(s, c, c->early_fin_at);
+	if ((p->seg.flags & XE_FIN) && !fin_believed(c, end)) /* a new TCP may know less */
+		xe_wire_set_flags(p, p->seg.flags & (uint8_t)~XE_FIN);
 	if (c->attach != XE_FAKING)
 		xe_ssw_check_closed(s, c, now);
 	return XE_PASS;

@@ -63,6 +63,7 @@ struct xe_conn {
 	/* Client-visible sequence space. */
 	uint32_t peer_isn, own_isn;
 	uint16_t mss, syn_window, peer_window;
+	uint32_t max_window;     /* the largest that the peer offered, in bytes */
 	uint64_t rcv_logged, ack_sent, right_edge, told_edge;
 	uint64_t sent_max, peer_acked, peer_fin_at, own_fin_at;
 	uint64_t early_fin_at;   /* a FIN that came before all data did */

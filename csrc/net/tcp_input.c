@@ -123,6 +123,17 @@ static bool acceptable(const struct xe_sock *s, const struct xe_packet *p)
 	return first + len - 1 < window && xe_seq_lt(p->seg.seq, s->rcv_nxt);
 }
 
+/* Both ends probed a closed window at once, and both probes were taken: each end's ACKs lie one
+ * before what the other expects, and nothing would go on. Such an ACK is looked at if it frees
+ * something. */
+static bool answers_probe(const struct xe_sock *s, const struct xe_packet *p)
+{
+	return (p->seg.flags & (XE_SYN | XE_FIN | XE_RST | XE_ACK)) == XE_ACK &&
+	       p->payload_len == 0 && p->seg.seq + 1 == s->rcv_nxt &&
+	       (!s->ts_on || p->seg.opt.has_ts) && s->state >= XE_TCP_ESTABLISHED &&
+	       xe_seq_gt(p->seg.ack, s->snd_una) && xe_seq_le(p->seg.ack, s->snd_max);
+}
+
 static void reset(struct xe_tcp *t, struct xe_sock *s, const struct xe_packet *p, xe_ns now)
 {
 	if (p->seg.seq != s->rcv_nxt)
@@ -161,6 +172,8 @@ static bool check_segment(struct xe_tcp *t, struct xe_sock *s, const struct xe_p
 		t->count.unacceptable++;
 		if (flags & XE_RST)
 			return false;
+		if (answers_probe(s, p))
+			return true;
 		if (seg_len(p) > 0)
 			s->ack_now = true;
 		else

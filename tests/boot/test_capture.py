@@ -44,7 +44,7 @@ def captured_run(root: Path, path: Path | None, kind: str) -> int:
             link = Link(bits_per_second=20_000_000, delay_ns=5 * MS, loss_ppm=5_000)
             done = [add_client(system, n, link).spawn(client(got)) for n in range(2)]
             system.run_for(0.08)
-            (system.crash_app if kind == "app" else system.crash_kernel)()
+            system.crash(kind)
             assert system.run_until(lambda: all(p.exited for p in done), 60)
         bodies = [answer.partition(b"\r\n\r\n")[2] for answer in got]
         assert bodies == [(root / "file").read_bytes()] * 2

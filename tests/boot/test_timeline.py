@@ -43,7 +43,7 @@ def recovered(root: Path, kind: str, times: int = 1) -> tuple[System, RecoveryTi
         system.run_for(0.06)
         for _ in range(times):
             assert system.run_until(system.protected, 30)
-            (system.crash_app if kind == "app" else system.crash_kernel)()
+            system.crash(kind)
             assert system.run_until(lambda: not system.protected(), 5)
         assert system.run_until(lambda: process.exited and system.protected(), 60)
         return system, timeline_of(system)
