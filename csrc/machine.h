@@ -74,7 +74,8 @@ const struct xe_trace_record *xe_machine_trace(const struct xe_machine *m, uint6
 					       uint64_t *first, uint64_t *count, uint32_t *mask);
 
 /* Runs up to `until`, at most max_events events (0: no limit), and fills the work of one
- * instant: its number, 0 when `until` is reached, -EINTR, -EBUSY if entered twice. */
+ * instant: its number, 0 when `until` or the limit is reached, -EINTR, -EBUSY if entered
+ * twice. Work of an instant that the limit cuts in two comes with its end. */
 int xe_machine_run(struct xe_machine *m, xe_ns until, uint64_t max_events, struct xe_work *work,
 		   int cap);
 
