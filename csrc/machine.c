@@ -359,6 +359,7 @@ void xe_machine_destroy(struct xe_machine *m)
 		munmap(m->heap, XE_EVENTS * sizeof(*m->heap));
 	if (m->buffer)
 		munmap(m->buffer, XE_PACKETS * sizeof(*m->buffer));
+	xe_machine_capture(m, false);
 	if (m->trace)
 		munmap(m->trace, m->cfg.trace_records * sizeof(*m->trace));
 	free(m->free_buffer);
@@ -476,7 +477,8 @@ static int hand_over(struct xe_machine *m, struct xe_work *work, int cap)
 }
 
 /* Runs due events until the instant that made work is over; true: the event limit was
- * reached. A stop in the middle of an instant changes nothing: the next call goes on there. */
+ * reached, or the capture wants draining. A stop in the middle of an instant changes nothing:
+ * the next call goes on there. */
 static bool run_due(struct xe_machine *m, xe_ns until, uint64_t stop_at)
 {
 	struct xe_event e;
@@ -486,6 +488,8 @@ static bool run_due(struct xe_machine *m, xe_ns until, uint64_t stop_at)
 					  m->heap[0].order >> 56 != m->instant_priority))
 			return false;
 		if (m->count.events >= stop_at)
+			return true;
+		if (m->heap[0].time > m->now && xe_capture_wants_draining(m))
 			return true;
 		xe_event_pop(m, &e);
 		if (e.time > m->now)

@@ -73,9 +73,17 @@ const struct xe_machine_counters *xe_machine_counters(const struct xe_machine *m
 const struct xe_trace_record *xe_machine_trace(const struct xe_machine *m, uint64_t since,
 					       uint64_t *first, uint64_t *count, uint32_t *mask);
 
+/* Packet capture, at each node's own interface; csrc/machine_capture.c has the format. */
+int xe_machine_capture(struct xe_machine *m, bool on);
+/* Records so far, valid until the machine is called again, and the end of them. */
+size_t xe_machine_captured(const struct xe_machine *m, const uint8_t **records);
+void xe_machine_capture_drain(struct xe_machine *m);
+uint64_t xe_machine_capture_dropped(const struct xe_machine *m);
+
 /* Runs up to `until`, at most max_events events (0: no limit), and fills the work of one
- * instant: its number, 0 when `until` or the limit is reached, -EINTR, -EBUSY if entered
- * twice. Work of an instant that the limit cuts in two comes with its end. */
+ * instant: its number, 0 when `until` or the limit is reached (or, earlier, when the capture
+ * wants draining), -EINTR, -EBUSY if entered twice. Work of an instant that the limit cuts
+ * in two comes with its end. */
 int xe_machine_run(struct xe_machine *m, xe_ns until, uint64_t max_events, struct xe_work *work,
 		   int cap);
 

@@ -58,6 +58,15 @@ struct xe_guard {
 	xe_ns armed_at;
 };
 
+enum xe_capture_direction { XE_CAPTURE_RECEIVED, XE_CAPTURE_SENT };
+
+struct xe_capture {
+	uint8_t *data;           /* NULL: off */
+	size_t used;
+	uint64_t dropped;
+	bool asked;              /* to be drained, since it was */
+};
+
 struct xe_machine {
 	struct xe_machine_config cfg;
 	struct xe_memory memory;
@@ -84,6 +93,7 @@ struct xe_machine {
 	struct xe_trace_record *trace;
 	uint64_t traced;
 	struct xe_store_stop store_stop;
+	struct xe_capture capture;
 	struct xe_machine_counters count;
 };
 
@@ -99,6 +109,11 @@ int xe_event_push(struct xe_machine *m, const struct xe_event *e, enum xe_priori
 bool xe_event_pop(struct xe_machine *m, struct xe_event *e);
 uint32_t xe_buffer_take(struct xe_machine *m, const uint8_t *data, size_t len);
 void xe_buffer_give(struct xe_machine *m, uint32_t i);
+
+/* machine_capture.c; only while it is on */
+void xe_capture_add(struct xe_machine *m, uint32_t node, enum xe_capture_direction direction,
+		    const uint8_t *packet, size_t len);
+bool xe_capture_wants_draining(struct xe_machine *m);
 
 /* network.c */
 void xe_network_arrive(struct xe_machine *m, uint32_t packet);

@@ -77,6 +77,8 @@ static void over_link(struct xe_machine *m, struct xe_node *n, struct xe_link *l
 static void input(struct xe_machine *m, struct xe_node *n, uint8_t *data, size_t len, bool verified)
 {
 	trace_packet(m, XE_TRACE_PACKET_IN, n->id, data, len);
+	if (m->capture.data)
+		xe_capture_add(m, n->id, XE_CAPTURE_RECEIVED, data, len);
 	m->count.packets++;
 	xe_tcp_input(n->sockets.tcp, data, len, verified, m->now);
 	xe_machine_mark(m, n);
@@ -221,6 +223,8 @@ static void settle_node(struct xe_machine *m, struct xe_node *n)
 		return;
 	post_ready(m, n);
 	while ((len = xe_tcp_dispatch(n->sockets.tcp, data, sizeof(data), m->now)) > 0) {
+		if (m->capture.data)
+			xe_capture_add(m, n->id, XE_CAPTURE_SENT, data, len);
 		if (n->id & XE_NODE_HOST) {
 			trace_packet(m, XE_TRACE_PACKET_OUT, n->id, data, len);
 			over_link(m, n, &n->up, XE_EV_ARRIVE, data, len);

@@ -29,7 +29,18 @@ class Machine:
     def run(self, until: int, max_events: int = 0) -> list[Work]:
         """Runs C events up to machine time `until`; returns at the first instant with work for
         Python (that instant's work only), or [] at `until` (virtual: now = until; real: wall time
-        reached) or after max_events events (0: no limit). Releases the GIL under the real clock."""
+        reached) or after max_events events (0: no limit), or when the capture wants draining.
+        Releases the GIL under the real clock."""
+
+    # packet capture
+    def capture(self, on: bool) -> None:
+        """Records what each node's TCP sends and is given. OSError(ENOMEM)."""
+    def captured(self) -> bytes:
+        """Drains the records: each struct "<QIHH" (ns on `clock`, node, 0 received or 1 sent,
+        length) and that many bytes of IPv4 packet."""
+    @property
+    def capture_dropped(self) -> int:
+        """Packets that found the buffer full (64 MiB), since the capture was switched on."""
 
     # domains
     def create_domain(

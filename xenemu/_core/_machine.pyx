@@ -133,6 +133,10 @@ cdef extern from "machine.h" nogil:
     const xe_machine_counters *xe_machine_counters_ "xe_machine_counters"(const xe_machine *m)
     const xe_trace_record *xe_machine_trace(const xe_machine *m, uint64_t since, uint64_t *first,
                                             uint64_t *count, uint32_t *mask)
+    int xe_machine_capture(xe_machine *m, bint on)
+    size_t xe_machine_captured(const xe_machine *m, const uint8_t **records)
+    void xe_machine_capture_drain(xe_machine *m)
+    uint64_t xe_machine_capture_dropped(const xe_machine *m)
     int xe_machine_run(xe_machine *m, xe_ns until, uint64_t max_events, xe_work *work, int cap)
     int xe_machine_attach_stack(xe_machine *m, uint32_t domid, const xe_tcp_config *cfg)
     int xe_machine_destroy_domain(xe_machine *m, uint32_t domid)
@@ -288,6 +292,28 @@ cdef class Machine:
         check(n)
         return [(work[i].kind, work[i].node, work[i].generation, work[i].arg, work[i].a, work[i].b)
                 for i in range(n)]
+
+    # capture
+
+    def capture(self, bint on):
+        self._open()
+        check(xe_machine_capture(self._m, on))
+
+    def captured(self):
+        cdef const uint8_t *records
+        cdef size_t n
+        self._open()
+        n = xe_machine_captured(self._m, &records)
+        if n == 0:
+            return b""
+        data = PyBytes_FromStringAndSize(<const char *>records, n)
+        xe_machine_capture_drain(self._m)
+        return data
+
+    @property
+    def capture_dropped(self):
+        self._open()
+        return xe_machine_capture_dropped(self._m)
 
     # domains
 
