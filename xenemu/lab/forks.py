@@ -57,7 +57,9 @@ def workspace() -> Iterator[Path]:
         collecting = gc.isenabled()
         gc.disable()
         try:
-            yield Path(name)
+            root = Path(name) / "files"
+            root.mkdir()
+            yield root
         finally:
             if collecting:
                 gc.enable()
@@ -222,6 +224,5 @@ class ForkServer:
 def run_alone(course: Course, point: Point, root: Path) -> Outcome:
     """A point by itself, from the beginning, in this process."""
     with Trial(course, root) as trial:
-        if point.faults:
-            trial.advance([point], lambda arrived: True)
+        trial.advance([point], lambda arrived: True)
         return Outcome(course, point, trial.finish())

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from xenemu.boot import System
 from xenemu.lab.scenarios import LINKS, SCENARIOS
+from xenemu.machine import Machine
 
 WHENS = ("events", "calls", "stores")
 NONE = "none"
@@ -20,6 +21,11 @@ HOWS = {
     "app": ("SIGKILL", "exit", "exception"),
     "kernel": ("panic", "hang", "stall"),
 }
+
+
+def can_stop_at_stores() -> bool:
+    """The core was built to count the stores of the log."""
+    return hasattr(Machine(frames=64).core, "stop_at_store")
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,8 @@ class Verdict:
 
     failures: tuple[str, ...]
     events: int
-    calls: int
+    calls: int  # hooks of them: one before, one after
+    stores: int
     time: int
     trace_hash: int
     faults: int
@@ -104,6 +105,7 @@ class Trial:
         self._core.capture(True)
         self.witness = Witness(kernel.node.id, self.in_order)
         self._first_event, self._began = self._core.event_index, system.now
+        self._first_store = getattr(self._core, "stores", 0)
         system.primary().kernel.socket_call_hook = self._socket_call
         program = self.scenario.program_of(self.course.seed, self._report)
         self._client: Process = kernel.spawn(program)
@@ -156,15 +158,16 @@ class Trial:
         self._calls += 1
 
     def _advance_by_stores(self) -> None:
-        stop_at = getattr(self._core, "stop_at_store", None)
-        if stop_at is None:
-            raise RuntimeError("this core cannot stop at stores: a build for tests is needed")
-        first = self._core.stores  # type: ignore[attr-defined]
+        stop_at: Callable[[int, Callable[[], None]], None] = self._core.stop_at_store
         while self._stops and not self._client.exited and self._fated is None:
-            stop_at(first + self._stops[-1].indices[0], self._stop_here)
+            stop_at(self._first_store + self._stops[-1].indices[0] + 1, self._stop_here)
             waiting = len(self._stops)
             while len(self._stops) == waiting and not self._client.exited and self._fated is None:
                 self.system.machine.step(self.system.now + NS)
+
+    def _stores(self) -> int:
+        """Stores of the log since the client's start; 0 where the core does not count them."""
+        return int(getattr(self._core, "stores", 0)) - self._first_store
 
     def _stop_here(self) -> None:
         point = self._stops.pop()
@@ -210,7 +213,7 @@ class Trial:
             wrong += self._stored() + self._cleaned_up()
         return Verdict(
             failures=tuple(wrong if lost else wrong + broken),
-            events=events, calls=self._calls, time=time, trace_hash=trace_hash,
+            events=events, calls=self._calls, stores=self._stores(), time=time, trace_hash=trace_hash,
             faults=self.faults, lost=lost,
         )  # fmt: skip
 

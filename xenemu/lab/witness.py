@@ -149,8 +149,7 @@ class Connection:
     def client_says(self, segment: Segment) -> None:
         """A segment of the client."""
         if segment.flags & RST:
-            over = self.sent.fin is not None and self.acked > self.sent.fin
-            if self.received is not None and not over:  # else: a stray was answered
+            if self.received is not None and not self._over:  # else: a stray was answered
                 self._complain(self.broken, "the client sent a reset")
             return
         if not segment.flags & SYN:
@@ -159,7 +158,8 @@ class Connection:
     def service_says(self, segment: Segment) -> None:
         """A segment that reached the client."""
         if segment.flags & RST:
-            self._complain(self.broken, "a reset reached the client")
+            if not self._over:
+                self._complain(self.broken, "a reset reached the client")
             return
         if segment.flags & SYN:
             self._handshake(segment)
@@ -171,6 +171,12 @@ class Connection:
             self._acks(segment)
         if segment.timestamp is not None:
             self._stamped(segment.timestamp)
+
+    @property
+    def _over(self) -> bool:
+        """Both directions ended and arrived: what comes now is for a closed port."""
+        sent_all = self.sent.fin is not None and self.acked > self.sent.fin
+        return sent_all and self.received is not None and self.received.complete
 
     def _handshake(self, segment: Segment) -> None:
         if segment.ack != (self.sent.isn + 1) & 0xFFFFFFFF or not segment.flags & ACK:
