@@ -152,9 +152,11 @@ class ForkServer:
     def _reach(self, points: Sequence[Point]) -> Verdict | None:
         """Runs forward over the points; the last one's verdict."""
         self._last: Verdict | None = None
-        self._trial.advance(points, self._arrive)
-        if os.getpid() != self._server:
-            self._end()
+        try:
+            self._trial.advance(points, self._arrive)
+        finally:
+            if os.getpid() != self._server:
+                self._end()  # never into the parent's clean-up
         return self._last
 
     def _arrive(self, point: Point) -> bool:

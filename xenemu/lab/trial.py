@@ -88,6 +88,7 @@ class Trial:
         self._arrive: Arrive = lambda point: False
         self._fated: Point | None = None
         self.faults = 0
+        self._error: Exception | None = None
         self._start()
 
     def _write_files(self) -> None:
@@ -183,9 +184,14 @@ class Trial:
             self._fated.faults[number].inject(self.system)
         except ProcessLookupError:
             self.faults -= 1  # nothing was left to crash
+        except Exception as error:  # noqa: BLE001 - not into the guest's step that we are in
+            self._error = error
 
     def finish(self) -> Verdict:
-        """The rest of the point's faults, the rest of the run, and what the witness says."""
+        """The rest of the point's faults, the rest of the run, and what the witness says.
+        Raises what went wrong with a fault."""
+        if self._error is not None:
+            raise self._error
         point = self._fated
         indices = point.indices if point is not None else ()
         for number, count in enumerate(indices[1:], start=1):
