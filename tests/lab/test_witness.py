@@ -26,8 +26,12 @@ class Talk:
     packets: list[tuple[int, bytes]] = field(default_factory=list)
     in_order: bool = True
 
-    def packet(self, direction: int, flags: str, seq: int, ack: int, data: bytes, **extra: Any) -> bytes:
-        ports = {"sport": 40000, "dport": 80} if direction == SENT else {"sport": 80, "dport": 40000}
+    def packet(
+        self, direction: int, flags: str, seq: int, ack: int, data: bytes, **extra: Any
+    ) -> bytes:
+        ports = (
+            {"sport": 40000, "dport": 80} if direction == SENT else {"sport": 80, "dport": 40000}
+        )
         ends = (CLIENT, SERVICE) if direction == SENT else (SERVICE, CLIENT)
         stamp = extra.pop("stamp", None)
         if stamp is not None:
@@ -41,7 +45,9 @@ class Talk:
 
     def client(self, flags: str, at: int, ack: int, data: bytes = b"", **extra: Any) -> None:
         """Offsets, not sequence numbers; -1 is the SYN's."""
-        self.packets.append((SENT, self.packet(SENT, flags, C + 1 + at, S + 1 + ack, data, **extra)))
+        self.packets.append(
+            (SENT, self.packet(SENT, flags, C + 1 + at, S + 1 + ack, data, **extra))
+        )
 
     def service(self, flags: str, at: int, ack: int, data: bytes = b"", **extra: Any) -> None:
         packet = self.packet(RECEIVED, flags, S + 1 + at, C + 1 + ack, data, **extra)
@@ -191,9 +197,7 @@ VIOLATIONS: list[tuple[Callable[[Talk], None], int, str]] = [
 @pytest.mark.parametrize(
     ("violate", "where", "text"), VIOLATIONS, ids=[v[0].__name__ for v in VIOLATIONS]
 )
-def test_each_violation_is_reported(
-    violate: Callable[[Talk], None], where: int, text: str
-) -> None:
+def test_each_violation_is_reported(violate: Callable[[Talk], None], where: int, text: str) -> None:
     talk = Talk().open().answer()
     violate(talk)
     talk.close()

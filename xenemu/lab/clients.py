@@ -33,7 +33,9 @@ class Report:
     def check(self, what: str, got: bytes, expected: bytes) -> None:
         """Notes where two byte strings differ."""
         if got != expected:
-            same = next((i for i, (a, b) in enumerate(zip(got, expected, strict=False)) if a != b), -1)
+            same = next(
+                (i for i, (a, b) in enumerate(zip(got, expected, strict=False)) if a != b), -1
+            )
             place = f"differs at {same}" if same >= 0 else f"{len(got)} of {len(expected)} bytes"
             self.wrong.append(f"{what}: {place}")
 

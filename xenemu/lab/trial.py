@@ -8,7 +8,7 @@ inside a socket call comes inside that call.
 import os
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from xenemu.boot import System, add_client, small_config
@@ -106,7 +106,7 @@ class Trial:
         self._core.capture(True)
         self.witness = Witness(kernel.node.id, self.in_order)
         self._first_event, self._began = self._core.event_index, system.now
-        self._first_store = getattr(self._core, "stores", 0)
+        self._first_store = self._core.stores
         system.primary().kernel.socket_call_hook = self._socket_call
         program = self.scenario.program_of(self.course.seed, self._report)
         self._client: Process = kernel.spawn(program)
@@ -159,16 +159,25 @@ class Trial:
         self._calls += 1
 
     def _advance_by_stores(self) -> None:
-        stop_at: Callable[[int, Callable[[], None]], None] = self._core.stop_at_store
+        self._await_store()
         while self._stops and not self._client.exited and self._fated is None:
-            stop_at(self._first_store + self._stops[-1].indices[0] + 1, self._stop_here)
-            waiting = len(self._stops)
-            while len(self._stops) == waiting and not self._client.exited and self._fated is None:
-                self.system.machine.step(self.system.now + NS)
+            self.system.machine.step(self.system.now + NS)
+
+    def _await_store(self) -> None:
+        self._core.stop_at_store(
+            self._first_store + self._stops[-1].indices[0] + 1, self._store_reached
+        )
+
+    def _store_reached(self) -> None:
+        index = self._stops[-1].indices[0]
+        while self._stops and self._stops[-1].indices[0] == index and self._fated is None:
+            self._stop_here()
+        if self._stops and self._fated is None:
+            self._await_store()
 
     def _stores(self) -> int:
         """Stores of the log since the client's start; 0 where the core does not count them."""
-        return int(getattr(self._core, "stores", 0)) - self._first_store
+        return self._core.stores - self._first_store
 
     def _stop_here(self) -> None:
         point = self._stops.pop()

@@ -76,9 +76,7 @@ def parse(packet: bytes) -> Segment | str:
         return "wrong data offset"
     stamp = segment.find(TIMESTAMP, 20, body) if flags & SYN == 0 else -1
     value = int.from_bytes(segment[stamp + 4 : stamp + 8], "big") if stamp >= 0 else None
-    return Segment(
-        source, source_port, destination, port, seq, ack, flags, value, segment[body:]
-    )
+    return Segment(source, source_port, destination, port, seq, ack, flags, value, segment[body:])
 
 
 def forward(a: int, b: int) -> int:
