@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
@@ -158,14 +158,13 @@ def run_plan(plan: Plan, jobs: int, seconds: float | None, as_json: bool) -> int
         end = float("inf") if seconds is None else tally.began + seconds
         tasks = takewhile(lambda task: time.monotonic() < end, plan.tasks())
         try:
-            with closing(pool.run(tasks)) as outcomes:
-                for outcome in outcomes:
-                    tally.add(outcome)
-                    show(tally)
-                    if outcome.failures and not as_json:
-                        say("\n    ".join((replay_command(outcome), *outcome.failures)))
-                    if time.monotonic() >= end:
-                        break
+            for outcome in pool.run(tasks):
+                tally.add(outcome)
+                show(tally)
+                if outcome.failures and not as_json:
+                    say("\n    ".join((replay_command(outcome), *outcome.failures)))
+                if time.monotonic() >= end:
+                    break
         except KeyboardInterrupt:
             interrupted = True
     if as_json:

@@ -7,6 +7,7 @@ connection must do.
 import asyncio
 import errno
 import hashlib
+import os.path
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -33,11 +34,8 @@ class Report:
     def check(self, what: str, got: bytes, expected: bytes) -> None:
         """Notes where two byte strings differ."""
         if got != expected:
-            same = next(
-                (i for i, (a, b) in enumerate(zip(got, expected, strict=False)) if a != b), -1
-            )
-            place = f"differs at {same}" if same >= 0 else f"{len(got)} of {len(expected)} bytes"
-            self.wrong.append(f"{what}: {place}")
+            same = len(os.path.commonprefix([got, expected]))
+            self.wrong.append(f"{what}: {len(got)} of {len(expected)} bytes, right up to {same}")
 
 
 Client = Callable[[int, Report], Awaitable[None]]
@@ -60,7 +58,7 @@ class Http:
         self.reader, self.writer = stream
         self.report = report
 
-    def send(self, method: str, path: str, body: bytes = b"", **headers: str) -> None:
+    def send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> None:
         """One request."""
         lines = [f"{method} /{path} HTTP/1.1", f"Host: {SERVICE}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -78,12 +76,12 @@ class Http:
 
     async def get(self, path: str, expected: bytes, **headers: str) -> None:
         """GET, all of it."""
-        self.send("GET", path, **headers)
+        self.send("GET", path, b"", headers)
         self.report.check(f"GET {path}", await self.answer(200), expected)
 
     async def put(self, path: str, body: bytes, **headers: str) -> None:
         """PUT; the service answers the SHA-256 of what it stored."""
-        self.send("PUT", path, body, **headers)
+        self.send("PUT", path, body, headers)
         await self.writer.drain()
         digest = hashlib.sha256(body).hexdigest().encode() + b"\n"
         self.report.check(f"PUT {path}", await self.answer(200), digest)
@@ -122,16 +120,16 @@ async def keep_alive(seed: int, report: Report) -> None:
     http = Http(await connect(), report)
     await http.get("small", other)
     await http.get("file", file)
-    http.send("HEAD", "file")
+    http.send("HEAD", "file", b"", {})
     await http.answer(200, body=False)
     await http.put("up", upload)
-    http.send("GET", "file", Range="bytes=100000-100999")
+    http.send("GET", "file", b"", {"Range": "bytes=100000-100999"})
     report.check("range", await http.answer(206), file[100_000:101_000])
     await http.put("little", other)
-    http.send("GET", "nothing")
+    http.send("GET", "nothing", b"", {})
     await http.answer(404)
-    http.send("GET", "file")
-    http.send("GET", "small", Connection="close")
+    http.send("GET", "file", b"", {})
+    http.send("GET", "small", b"", {"Connection": "close"})
     report.check("pipelined GET", await http.answer(200), file)
     report.check("last GET", await http.answer(200), other)
     await close(http.stream, report)

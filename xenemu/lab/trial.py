@@ -228,8 +228,8 @@ class Trial:
             wrong += self._stored() + self._cleaned_up()
         return Verdict(
             failures=tuple(wrong if lost else wrong + broken),
-            events=events, calls=self._calls, stores=self._stores(), time=time, trace_hash=trace_hash,
-            faults=self.faults, lost=lost,
+            events=events, calls=self._calls, stores=self._stores(), time=time,
+            trace_hash=trace_hash, faults=self.faults, lost=lost,
         )  # fmt: skip
 
     def _stored(self) -> list[str]:
