@@ -21,6 +21,7 @@ IDLE = 200  # connections of `idle`
 AT_ONCE = 4  # connects at a time: fewer than the service's backlog
 WORKERS, TURNS = 24, 4  # of `many`: fixed local ports, connections on each of them
 PORT_WAIT = 0.001  # seconds
+TURN_PAUSE = 0.02  # what the link still holds of the old connection has arrived
 FILE, OTHER, UPLOAD = 0, 1, 2  # seeds, added to that of the run
 
 
@@ -190,5 +191,6 @@ async def many(seed: int, report: Report) -> None:
         for turn in range(TURNS):
             stream = await connect(FIRST_PORT + number)
             await exchange(seed + number * TURNS + turn, 3 * SMALL, stream, report)
+            await asyncio.sleep(TURN_PAUSE)
 
     await asyncio.gather(*(worker(number) for number in range(WORKERS)))

@@ -23,6 +23,7 @@ TCP = 6
 _IP = struct.Struct("!BBHHHBBHII")
 _TCP = struct.Struct("!HHIIBBHHH")
 TIMESTAMP = b"\x01\x01\x08\x0a"  # as our stacks write it: two NOPs first (RFC 7323, appendix A)
+FAR = 1 << 20  # bytes: no window is that large
 MAX_SAME = 3  # of one kind of complaint about one connection
 
 
@@ -138,6 +139,7 @@ class Connection:
     name: str
     sent: Stream
     in_order: bool
+    reused: bool = False  # its port had another connection before
     received: Stream | None = None
     acked: int = 0  # offset in `sent`, a FIN counted
     stamp: int | None = None
@@ -186,6 +188,8 @@ class Connection:
 
     def _carry(self, stream: Stream, segment: Segment, whose: str) -> None:
         at, payload = stream.offset(segment.seq), segment.payload
+        if self.reused and abs(at - stream.solid) > FAR:
+            return  # a stray of the older connection; TCP sees that too
         if payload:
             if at < 0:
                 self._complain(self.wrong, f"{whose} bytes begin before the stream, at {at}")
@@ -276,7 +280,8 @@ class Witness:
         begins = segment.flags & (SYN | ACK) == SYN
         if begins and (connection is None or connection.sent.isn != segment.seq):
             name = f"port {segment.source_port}"
-            connection = Connection(name, Stream(segment.seq), self._in_order)
+            reused = connection is not None
+            connection = Connection(name, Stream(segment.seq), self._in_order, reused)
             self._open[key] = connection
             self.connections.append(connection)
         if connection is not None:
