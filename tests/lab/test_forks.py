@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from xenemu.lab.forks import Disk, ForkServer, Outcome, own_open_files, run_alone, workspace
-from xenemu.lab.point import Course, Fault, Point, parse
+from xenemu.lab.point import Course, Fault, Point, can_stop_at_stores, parse
+
+STORES = pytest.param(
+    "stores",
+    marks=pytest.mark.skipif(
+        not can_stop_at_stores(), reason="lacks a core built with XENEMU_STORE_POINTS=1"
+    ),
+)
 
 
 def forked(course: Course, points: Sequence[Point]) -> list[Outcome]:
@@ -20,7 +27,7 @@ def forked(course: Course, points: Sequence[Point]) -> list[Outcome]:
 
 
 @pytest.mark.parametrize("scenario", ["put", "echo", "keep-alive"])
-@pytest.mark.parametrize("at", ["events", "calls"])
+@pytest.mark.parametrize("at", ["events", "calls", STORES])
 def test_a_child_is_what_a_run_from_the_beginning_is(scenario: str, at: str) -> None:
     course = Course(scenario, "lossy", 3)
     points = [
