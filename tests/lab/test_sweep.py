@@ -21,12 +21,8 @@ BOTH = (Fault("app"), Fault("kernel"))
 def sweep(plan: Plan) -> list[Outcome]:
     """In this process; AssertionError with the replay command of each failure."""
     outcomes: list[Outcome] = []
-
-    class Pipe:
-        send = staticmethod(outcomes.append)
-
     for task in plan.tasks():
-        run_task(task, Pipe)
+        run_task(task, outcomes.append)
     failed = [o for o in outcomes if o.failures]
     lines = [f"xenemu sweep --replay {o}\n    " + "\n    ".join(o.failures) for o in failed]
     assert not failed, "\n" + "\n".join(lines)

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from types import FrameType, TracebackType
 from typing import NoReturn
@@ -18,10 +18,10 @@ from xenemu.lab.forks import ForkServer, Outcome, workspace
 from xenemu.lab.plan import Task
 
 
-def run_task(task: Task, pipe: Connection) -> None:
-    """All points of a task, each outcome into the pipe."""
+def run_task(task: Task, report: Callable[[Outcome], None]) -> None:
+    """All points of a task, in this process and children of it."""
     with workspace() as directory:
-        ForkServer(task.course, directory).run(task.choose, pipe.send)
+        ForkServer(task.course, directory).run(task.choose, report)
 
 
 def work(pipe: Connection, others: list[Connection]) -> NoReturn:
@@ -32,7 +32,7 @@ def work(pipe: Connection, others: list[Connection]) -> NoReturn:
     signal.signal(signal.SIGTERM, _leave)
     try:
         while True:
-            run_task(pipe.recv(), pipe)
+            run_task(pipe.recv(), pipe.send)
             pipe.send(None)
     except (EOFError, BrokenPipeError, Ended):
         pass
