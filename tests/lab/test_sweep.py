@@ -6,10 +6,10 @@ from itertools import islice
 import pytest
 
 from xenemu.lab import trial
-from xenemu.lab.forks import Outcome, run_alone, workspace
+from xenemu.lab.forks import ForkServer, Outcome, run_alone, workspace
 from xenemu.lab.plan import POINTS_OF_A_COURSE, Plan
 from xenemu.lab.point import Course, Fault, Point, parse
-from xenemu.lab.pool import Pool, run_task
+from xenemu.lab.pool import Pool
 from xenemu.lab.scenarios import LINKS, SCENARIOS
 from xenemu.lab.trial import Trial, Verdict
 
@@ -22,7 +22,8 @@ def sweep(plan: Plan) -> list[Outcome]:
     """In this process; AssertionError with the replay command of each failure."""
     outcomes: list[Outcome] = []
     for task in plan.tasks():
-        run_task(task, outcomes.append)
+        with workspace() as root:
+            ForkServer(task.course, root).run(task.choose, outcomes.append)
     failed = [o for o in outcomes if o.failures]
     lines = [f"xenemu sweep --replay {o}\n    " + "\n    ".join(o.failures) for o in failed]
     assert not failed, "\n" + "\n".join(lines)

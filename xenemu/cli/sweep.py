@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -166,6 +167,7 @@ def run_plan(plan: Plan, jobs: int, seconds: float | None, as_json: bool) -> int
                 if time.monotonic() >= end:
                     break
         except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rest does not take long
             interrupted = True
     if as_json:
         say(json.dumps({**tally.as_dict(), "interrupted": interrupted}, indent=2))

@@ -145,7 +145,7 @@ class ForkServer:
             if calm is not None and not calm.failures:
                 self._reach(sorted(choose(calm), key=lambda point: point.indices))
         finally:
-            self.kill()
+            self._reap()
             gc.unfreeze()
             self._trial.system.close()
 
@@ -177,7 +177,7 @@ class ForkServer:
             outcome = self._listen(point, reading)
         finally:
             os.close(reading)
-            self.kill()
+            self._reap()
             self._disk.restore()
         self._last = outcome.verdict
         self._report(outcome)
@@ -216,10 +216,15 @@ class ForkServer:
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         return f"status {code}" if code >= 0 else signal.Signals(-code).name
 
-    def kill(self) -> None:
-        """Ends the child, if there is one."""
+    def interrupt(self) -> None:
+        """Ends the child, if there is one, before it has said anything."""
         if self._child is not None and os.getpid() == self._server:
             os.kill(self._child, signal.SIGKILL)
+
+    def _reap(self) -> None:
+        """There is no child any more."""
+        self.interrupt()
+        if self._child is not None:
             self._wait()
 
 

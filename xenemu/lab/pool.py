@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from types import FrameType, TracebackType
 from typing import NoReturn
@@ -18,36 +18,53 @@ from xenemu.lab.forks import ForkServer, Outcome, workspace
 from xenemu.lab.plan import Task
 
 
-def run_task(task: Task, report: Callable[[Outcome], None]) -> None:
-    """All points of a task, in this process and children of it."""
-    with workspace() as directory:
-        ForkServer(task.course, directory).run(task.choose, report)
+class Ended(Exception):
+    """The parent wants this worker to end."""
+
+
+class Worker:
+    """Tasks in, outcomes and then None out, until the pipe is closed or SIGTERM comes."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._server: ForkServer | None = None
+        self._ending = False
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when it is over
+        signal.signal(signal.SIGTERM, self._leave)
+
+    def run(self) -> None:
+        """Raises EOFError, BrokenPipeError or Ended at its end."""
+        while True:
+            task: Task = self._pipe.recv()
+            with workspace() as directory:
+                self._server = ForkServer(task.course, directory)
+                self._server.run(task.choose, self._report)
+            self._pipe.send(None)
+
+    def _report(self, outcome: Outcome) -> None:
+        if self._ending:
+            raise Ended
+        self._pipe.send(outcome)
+
+    def _leave(self, number: int, frame: FrameType | None) -> None:
+        """No exception from here: it would come anywhere. The next outcome is the last."""
+        self._ending = True
+        if self._server is not None:
+            self._server.interrupt()
 
 
 def work(pipe: Connection, others: list[Connection]) -> NoReturn:
-    """A worker: tasks in, outcomes and then None out, until the pipe is closed."""
+    """A worker process."""
     for other in others:
         other.close()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when it is over
-    signal.signal(signal.SIGTERM, _leave)
     try:
-        while True:
-            run_task(pipe.recv(), pipe.send)
-            pipe.send(None)
+        Worker(pipe).run()
     except (EOFError, BrokenPipeError, Ended):
         pass
     except Exception:  # noqa: BLE001 - the parent only learns that this worker died
         traceback.print_exc()
     finally:
         os._exit(0)  # dead guests must not be torn down
-
-
-class Ended(BaseException):
-    """The parent wants this worker to end."""
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    raise Ended
 
 
 class Pool:
