@@ -42,7 +42,7 @@ def test_faults_at_random_instants(scenario: str, at: str) -> None:
 
 @pytest.mark.parametrize("scenario", ["keep-alive", "echo"])
 def test_repeated_faults(scenario: str) -> None:
-    outcomes = sweep(Plan((scenario,), tuple(LINKS), BOTH, faults=4, repeat=3, seed=SEED))
+    outcomes = sweep(Plan((scenario,), tuple(LINKS), BOTH, faults=8, repeat=3, seed=SEED))
     assert max(o.verdict.faults for o in outcomes if o.verdict is not None) > 1
 
 

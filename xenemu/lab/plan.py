@@ -73,5 +73,5 @@ class Task:
     def _point(self, first: int, events: int, rng: random.Random) -> Point:
         plan = self.plan
         faults = tuple(rng.choice(plan.kinds) for _ in range(plan.repeat))
-        later = (rng.randrange(events) for _ in range(plan.repeat - 1))
+        later = (rng.randrange(events // plan.repeat + 1) for _ in range(plan.repeat - 1))
         return Point(faults, plan.at, (first, *later))
