@@ -241,7 +241,7 @@ static int allocate(struct xe_machine *m)
 {
 	struct xe_host_config host = {
 		.frames = m->cfg.frames, .release = release_frames, .release_ctx = m};
-	int rc = xe_memory_open(&m->memory, m->cfg.frames * XE_PAGE_SIZE);
+	int rc = xe_memory_open(&m->memory, m->cfg.frames * XE_PAGE_SIZE, m->cfg.real);
 
 	if (rc)
 		return rc;
@@ -431,17 +431,16 @@ static int hand_over(struct xe_machine *m, struct xe_work *work, int cap)
 	return (int)n;
 }
 
-/* Runs due events until there is work; true: the event limit was reached, or the capture
- * wants draining. */
+/* Runs due events until the instant that made work is over; true: the event limit was
+ * reached, or the capture wants draining. A stop in the middle of an instant changes nothing:
+ * the next call goes on there. */
 static bool run_due(struct xe_machine *m, xe_ns until, uint64_t stop_at)
 {
 	struct xe_event e;
-	xe_ns time = 0;
-	uint64_t priority = 0;
 
 	while (m->heap_count > 0 && m->heap[0].time <= until) {
-		if (m->work_count > 0 &&
-		    (m->heap[0].time != time || m->heap[0].order >> 56 != priority))
+		if (m->work_count > 0 && (m->heap[0].time != m->instant ||
+					  m->heap[0].order >> 56 != m->instant_priority))
 			return false;
 		if (m->count.events >= stop_at)
 			return true;
@@ -450,8 +449,8 @@ static bool run_due(struct xe_machine *m, xe_ns until, uint64_t stop_at)
 		xe_event_pop(m, &e);
 		if (e.time > m->now)
 			m->now = e.time;
-		time = e.time;
-		priority = e.order >> 56;
+		m->instant = e.time;
+		m->instant_priority = e.order >> 56;
 		run_event(m, &e);
 	}
 	return false;
@@ -484,10 +483,11 @@ static int run(struct xe_machine *m, xe_ns until, uint64_t max_events)
 	int rc;
 
 	xe_network_settle(m);
-	while (m->work_count == 0) {
+	while (m->work_count == 0 || m->stopped) {
 		xe_ns due = m->driver ? xe_driver_now(m->driver) : until;
 
-		if (run_due(m, due < until ? due : until, stop_at) || m->work_count > 0)
+		m->stopped = run_due(m, due < until ? due : until, stop_at);
+		if (m->stopped || m->work_count > 0)
 			return 0;
 		if (!m->driver || due >= until) {
 			if (m->now < until && until != XE_NEVER)
@@ -513,7 +513,9 @@ int xe_machine_run(struct xe_machine *m, xe_ns until, uint64_t max_events, struc
 	m->running = true;
 	rc = run(m, until, max_events);
 	m->running = false;
-	return rc ? rc : hand_over(m, work, cap);
+	if (rc || m->stopped)
+		return rc;
+	return hand_over(m, work, cap);
 }
 
 /* ---- hosts and sockets ---- */

@@ -90,8 +90,9 @@ void xe_machine_capture_drain(struct xe_machine *m);
 uint64_t xe_machine_capture_dropped(const struct xe_machine *m);
 
 /* Runs up to `until`, at most max_events events (0: no limit), and fills the work of one
- * instant: its number, 0 when `until` is reached (or, earlier, when the
- * capture wants draining), -EINTR, -EBUSY if entered twice. */
+ * instant: its number, 0 when `until` or the limit is reached (or, earlier, when the capture
+ * wants draining), -EINTR, -EBUSY if entered twice. Work of an instant that the limit cuts
+ * in two comes with its end. */
 int xe_machine_run(struct xe_machine *m, xe_ns until, uint64_t max_events, struct xe_work *work,
 		   int cap);
 

@@ -83,6 +83,9 @@ struct xe_machine {
 	struct xe_event *heap;
 	uint32_t heap_count;
 	uint64_t sequence;
+	xe_ns instant;           /* of the last event, and its priority */
+	uint64_t instant_priority;
+	bool stopped;            /* by the event limit, with that instant not over */
 	struct xe_buffer *buffer;
 	uint32_t *free_buffer;
 	uint32_t free_buffers;

@@ -186,10 +186,10 @@ class FakeCore:
         queue = self._get(node, sock).queue
         return queue.pop(0).number if queue else fail(errno.EAGAIN)
 
-    def connect(self, node: int, ip: int, port: int) -> int:
+    def connect(self, node: int, ip: int, port: int, local_port: int = 0) -> int:
         state = self.nodes[node]
-        state.next_port += 1
-        sock = self._new(node, (state.ip, state.next_port))
+        state.next_port += not local_port
+        sock = self._new(node, (state.ip, local_port or state.next_port))
         sock.peer, sock.state = (ip, port), errno.EINPROGRESS
         self._at(self.now + self.delay, self._syn, sock)
         return sock.number

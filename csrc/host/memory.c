@@ -1,11 +1,12 @@
 /* Machine memory on Linux.
  *
- * One memfd of the whole machine's size, mapped once and sparse: a frame
- * costs nothing until it is touched. Whoever opened an xe_memory owns the mapping
- * and the descriptor; other parts only hold pointers into it, which die with it.
+ * One mapping of the whole machine's size, sparse: a frame costs nothing until it is
+ * touched. Shared memory is a memfd; private memory is anonymous, and a forked process
+ * has a copy of its own. Whoever opened an xe_memory owns the mapping and the descriptor;
+ * other parts only hold pointers into it, which die with it.
  *
- * Invariants: base, bytes and fd are all valid or (after close) all empty; ranges
- * passed in lie inside the memory (our own callers: asserted).
+ * Invariants: base and bytes are both valid or (after close) both empty, fd is valid in
+ * shared memory only; ranges passed in lie inside the memory (our own callers: asserted).
  * Left out: huge pages, NUMA, growing.
  */
 #include "host/memory.h"
@@ -23,42 +24,55 @@
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif
 
-int xe_memory_open(struct xe_memory *m, size_t bytes)
+static int open_memfd(size_t bytes, int *fd)
 {
 	int err;
+
+	*fd = memfd_create("xe-memory", MFD_CLOEXEC);
+	if (*fd < 0)
+		return -errno;
+	if (ftruncate(*fd, (off_t)bytes) == 0)
+		return 0;
+	err = -errno;
+	close(*fd);
+	return err;
+}
+
+int xe_memory_open(struct xe_memory *m, size_t bytes, bool shared)
+{
+	int flags = MAP_NORESERVE | (shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS);
+	int fd = -1, err = 0;
 
 	m->base = NULL;
 	m->bytes = 0;
 	m->fd = -1;
 	if (!bytes || bytes > PTRDIFF_MAX || bytes % XE_PAGE_SIZE)
 		return -EINVAL;
-	int fd = memfd_create("xe-memory", MFD_CLOEXEC);
+	if (shared)
+		err = open_memfd(bytes, &fd);
+	if (err)
+		return err;
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
 
-	if (fd < 0)
-		return -errno;
-	if (ftruncate(fd, (off_t)bytes) < 0)
-		goto fail;
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-
-	if (p == MAP_FAILED)
-		goto fail;
+	if (p == MAP_FAILED) {
+		err = -errno;
+		if (shared)
+			close(fd);
+		return err;
+	}
 	madvise(p, bytes, MADV_DONTDUMP);
 	m->base = p;
 	m->bytes = bytes;
 	m->fd = fd;
 	return 0;
-fail:
-	err = errno;
-	close(fd);
-	return -err;
 }
 
 void xe_memory_close(struct xe_memory *m)
 {
-	if (m->base) {
+	if (m->base)
 		munmap(m->base, m->bytes);
+	if (m->fd >= 0)
 		close(m->fd);
-	}
 	m->base = NULL;
 	m->bytes = 0;
 	m->fd = -1;
@@ -77,8 +91,9 @@ void xe_memory_punch(struct xe_memory *m, size_t offset, size_t n)
 	if (!n)
 		return;
 	do
-		rc = fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
-			       (off_t)n);
+		rc = m->fd < 0 ? madvise(m->base + offset, n, MADV_DONTNEED)
+			       : fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					   (off_t)offset, (off_t)n);
 	while (rc < 0 && errno == EINTR);
 	if (rc < 0)
 		memset(m->base + offset, 0, n); /* zero is promised, giving back is not */
@@ -93,7 +108,10 @@ void xe_memory_prefault(struct xe_memory *m, size_t offset, size_t n)
 
 	if (!madvise(m->base + first, offset + n - first, MADV_POPULATE_WRITE))
 		return;
-	/* An older kernel. Reading is enough to allocate a page of a memfd. */
-	for (size_t at = first; at < offset + n; at += XE_PAGE_SIZE)
-		(void)*(volatile uint8_t *)(m->base + at);
+	/* An older kernel: a page is allocated when it is written. */
+	for (size_t at = first; at < offset + n; at += XE_PAGE_SIZE) {
+		volatile uint8_t *byte = m->base + at;
+
+		*byte = *byte;
+	}
 }

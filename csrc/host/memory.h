@@ -1,17 +1,20 @@
-/* Machine memory: one sparse memfd, mapped whole. Linux only. */
+/* Machine memory: sparse, mapped whole. Linux only. */
 #ifndef XE_HOST_MEMORY_H
 #define XE_HOST_MEMORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct xe_memory {
 	uint8_t *base;
 	size_t bytes;
-	int fd;
+	int fd; /* of the memfd; -1: private memory */
 };
 
-int xe_memory_open(struct xe_memory *m, size_t bytes); /* 0, -ENOMEM, -errno */
+/* Shared: a memfd. Private: of this process alone, so a forked one has its own copy.
+ * 0, -ENOMEM, -errno. */
+int xe_memory_open(struct xe_memory *m, size_t bytes, bool shared);
 void xe_memory_close(struct xe_memory *m);
 /* Gives pages back to Linux; they read as zero afterwards. */
 void xe_memory_punch(struct xe_memory *m, size_t offset, size_t n);

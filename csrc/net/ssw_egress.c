@@ -58,9 +58,12 @@ static enum xe_verdict send_reset(struct xe_ssw *s, struct xe_conn *c, struct xe
 /* A socket that TCP still has of a connection that is over for the peer. */
 static enum xe_verdict send_buried(struct xe_ssw *s, struct xe_conn *c, const struct xe_packet *p)
 {
-	if (!c->refused)
-		return c->recovered ? XE_DROP : XE_PASS;
-	if (!(p->seg.flags & XE_RST)) { /* our reset did not fit: this tells the number */
+	if (!c->refused && !c->recovered)
+		return XE_PASS;
+	if (!c->refused && !c->has_syn)
+		return XE_DROP;
+	if (!(p->seg.flags &
+	      XE_RST)) { /* our reset did not fit, or a new SYN: this tells the number */
 		c->kill_seq = p->seg.ack;
 		xe_ssw_todo(s, c, XE_TODO_KILL);
 	}

@@ -307,7 +307,9 @@ void xe_sock_init_seq(struct xe_tcp *t, struct xe_sock *s, uint32_t isn)
 {
 	s->iss = s->snd_una = s->snd_nxt = s->snd_max = s->recover = isn;
 	s->snd_end = isn + 1;
-	s->ts_offset = (uint32_t)xe_rng_next(&t->rng);
+	/* One clock for each 4-tuple, so that TIME_WAIT can be left (RFC 6191, 7323 5.4). */
+	s->ts_offset = (uint32_t)xe_tcp_mix(t->secret, (uint64_t)s->laddr << 32 | s->raddr,
+					    (uint64_t)s->lport << 16 | s->rport);
 	s->peer_mss = 536;
 	s->rto = XE_SECOND;
 	s->syn_now = true;

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -713,8 +714,9 @@ static void test_memory(void)
 	struct stat st;
 	size_t size = (size_t)8 << 30;
 
-	xe_assert(xe_memory_open(&m, 0) == -EINVAL && xe_memory_open(&m, 100) == -EINVAL);
-	xe_assert(!xe_memory_open(&m, size));
+	xe_assert(xe_memory_open(&m, 0, true) == -EINVAL);
+	xe_assert(xe_memory_open(&m, 100, false) == -EINVAL);
+	xe_assert(!xe_memory_open(&m, size, true));
 	m.base[0] = 1;
 	m.base[size - 1] = 2;
 	xe_assert(!fstat(m.fd, &st) && st.st_blocks <= 4 * 8);
@@ -729,6 +731,32 @@ static void test_memory(void)
 	xe_memory_prefault(&m, size, 0);
 	xe_assert(m.base[0] == 1 && m.base[size - 1] == 2);
 	xe_memory_close(&m);
+	xe_memory_close(&m);
+}
+
+/* What a forked process writes or gives back is not seen here. */
+static void test_private_memory(void)
+{
+	struct xe_memory m;
+	size_t half = 1 << 20;
+	int status;
+	pid_t child;
+
+	xe_assert(!xe_memory_open(&m, 2 * half, false));
+	xe_assert(m.fd < 0 && !m.base[0] && !m.base[half]);
+	xe_memory_prefault(&m, 0, half);
+	memset(m.base, 1, 2 * half);
+	child = fork();
+	xe_assert(child >= 0);
+	if (child == 0) {
+		m.base[0] = 2;
+		xe_memory_punch(&m, half, half);
+		_exit(m.base[0] == 2 && m.base[1] == 1 && !m.base[half] ? 0 : 1);
+	}
+	xe_assert(waitpid(child, &status, 0) == child && status == 0);
+	xe_assert(m.base[0] == 1 && m.base[half] == 1);
+	xe_memory_punch(&m, half, half);
+	xe_assert(m.base[half - 1] == 1 && !m.base[half] && !m.base[2 * half - 1]);
 	xe_memory_close(&m);
 }
 
@@ -765,6 +793,7 @@ int main(int argc, char **argv)
 
 	xe_assert(w);
 	test_memory();
+	test_private_memory();
 	test_driver();
 	world_open(w, SLOTS, 0);
 	open_fds = count_fds();

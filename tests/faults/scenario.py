@@ -7,11 +7,8 @@ from the trace by a parser of its own (flags, addresses), not by the implementat
 import asyncio
 import hashlib
 import random
-from dataclasses import dataclass
-from pathlib import Path
 
-from xenemu.boot.clients import add_client, small_config
-from xenemu.boot.config import MIB, Link
+from xenemu.boot.config import Link
 from xenemu.boot.system import System
 
 SIZE = 256 * 1024
@@ -29,16 +26,6 @@ LOSSY = Link(
     reorder_ppm=10_000,
     duplicate_ppm=10_000,
 )
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run showed: events of the transfers, trace hash, seconds of machine time."""
-
-    events: int
-    trace_hash: int
-    seconds: float
-    failures: list[str]
 
 
 def content(seed: int, size: int = SIZE) -> bytes:
@@ -99,32 +86,3 @@ def watch_segments(system: System, node: int, since: int) -> list[str]:
     if any(len(seqs) > 1 for seqs in answers.values()):
         problems.append("the client saw two handshakes")
     return problems
-
-
-def run(root: Path, seed: int, link: Link, fault: str | None, after_events: int) -> Result:
-    """The fault (`app`, `kernel`, None) comes once the transfers ran that many events."""
-    (root / "file").write_bytes(content(seed))
-    (root / "up").unlink(missing_ok=True)
-    report: list[str] = []
-    with System(small_config(root=root, seed=seed, log=8 * MIB)) as system:
-        core = system.machine.core
-        system.boot()
-        kernel = add_client(system, link=link)
-        start_events, start_time = core.event_index, system.now
-        first_record = max((r[0] for r in core.trace()), default=0)
-        process = kernel.spawn(make_client(seed, report))
-        deadline = system.now + int(BOUND_SECONDS * 1e9)
-        if fault is not None:
-            while core.event_index - start_events < after_events and not process.exited:
-                left = after_events - (core.event_index - start_events)
-                system.machine.step(deadline, left)
-            if not process.exited:
-                system.crash(fault)
-        if not system.run_until(lambda: process.exited, BOUND_SECONDS):
-            report.append("the client hangs")
-        events, seconds = core.event_index - start_events, (system.now - start_time) / 1e9
-        node = kernel.node.id
-        report += watch_segments(system, node, first_record)
-        if not report and (root / "up").read_bytes() != content(seed + 1):
-            report.append("the stored upload differs")
-        return Result(events, core.trace_hash, seconds, report)

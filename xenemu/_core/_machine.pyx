@@ -600,8 +600,8 @@ cdef class Machine:
     def accept(self, uint32_t node, int sock):
         return check(xe_sock_accept(self._sockets(node), sock))
 
-    def connect(self, uint32_t node, uint32_t ip, uint16_t port):
-        cdef int rc = xe_tcp_connect(self._sockets(node).tcp, ip, port, 0, xe_machine_now(self._m))
+    def connect(self, uint32_t node, uint32_t ip, uint16_t port, uint16_t local_port=0):
+        cdef int rc = xe_tcp_connect(self._sockets(node).tcp, ip, port, local_port, xe_machine_now(self._m))
         check(rc)
         xe_machine_flush(self._m, node)
         return rc

@@ -103,7 +103,7 @@ class GuestSocket(RealSocket):
     # opening
 
     def bind(self, address: Any) -> None:
-        """Any address, or the node's own; the port is taken at listen()."""
+        """Any address, or the node's own; the port is taken at listen() or connect()."""
         self._call("bind")
         name, port = address[0], int(address[1])
         if self._bound is not None or self._sock >= 0:
@@ -150,8 +150,9 @@ class GuestSocket(RealSocket):
         if sock >= 0:
             code = self._node.connected(sock)
             return {0: errno.EISCONN, errno.EINPROGRESS: errno.EALREADY}.get(code, code)
+        local_port = self._bound[1] if self._bound is not None else 0
         try:
-            self._sock = self._node.connect(ip_number(address[0]), int(address[1]))
+            self._sock = self._node.connect(ip_number(address[0]), int(address[1]), local_port)
         except OSError as error:
             return error.errno or errno.EIO
         self._process.kernel.sockets[self._sock] = self

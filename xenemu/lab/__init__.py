@@ -1,0 +1,1 @@
+"""Experiments: a scenario, faults at chosen instants of it, and a witness that judges."""

@@ -1,0 +1,117 @@
+"""Where a fault comes: one line of text names a run, and replays it.
+
+    SCENARIO:LINK:SEED:KIND[+KIND...]:AT:INDEX[+INDEX...]
+
+KIND is `app`, `kernel` or `backup`, also with how it dies: `app.SIGSEGV`, `kernel.hang`; `none`
+for the run without a fault. AT says what the first index counts from the client's start:
+`events` of the machine, socket `calls` of the primary's processes (each has a before and an
+after), or `stores` of the log. Each further index is a number of events after the fault before.
+"""
+
+import signal
+from dataclasses import dataclass
+
+from xenemu.boot import System
+from xenemu.lab.scenarios import LINKS, SCENARIOS
+from xenemu.machine import Machine
+
+WHENS = ("events", "calls", "stores")
+NONE = "none"
+HOWS = {
+    "app": ("SIGKILL", "exit", "exception"),
+    "kernel": ("panic", "hang", "stall"),
+    "backup": ("panic", "hang"),
+}
+
+
+def can_stop_at_stores() -> bool:
+    """The core was built to count the stores of the log."""
+    try:
+        Machine(frames=64).core.stop_at_store(1, lambda: None)
+    except OSError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What dies, and how ("": as it does by default)."""
+
+    what: str
+    how: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what}.{self.how}" if self.how else self.what
+
+    @classmethod
+    def parse(cls, text: str) -> "Fault":
+        """ValueError."""
+        what, _, how = text.partition(".")
+        if what not in HOWS:
+            raise ValueError(f"not {', '.join(HOWS)}: {text!r}")
+        signals = signal.Signals.__members__ if what == "app" else ()
+        if how and how not in HOWS[what] and how not in signals:
+            raise ValueError(f"{what} does not die by {how!r}")
+        return cls(what, how)
+
+    def inject(self, system: System) -> None:
+        """At the current primary. OSError(ESRCH) when there is none to crash. In a step of the
+        process that dies this may not return."""
+        system.crash(self.what, self.how)
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A run, but for the faults: all points of a course share their past."""
+
+    scenario: str
+    link: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Raises ValueError."""
+        if self.scenario not in SCENARIOS:
+            raise ValueError(f"no scenario {self.scenario!r}")
+        if self.link not in LINKS:
+            raise ValueError(f"no link {self.link!r}")
+
+    def __str__(self) -> str:
+        return f"{self.scenario}:{self.link}:{self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The faults of one run."""
+
+    faults: tuple[Fault, ...] = ()
+    at: str = "events"
+    indices: tuple[int, ...] = (0,)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError."""
+        if self.at not in WHENS:
+            raise ValueError(f"not one of {', '.join(WHENS)}: {self.at!r}")
+        if self.faults and len(self.faults) != len(self.indices):
+            raise ValueError("as many kinds as indices, or one kind")
+        if any(index < 0 for index in self.indices):
+            raise ValueError("an index is 0 or more")
+
+    def __str__(self) -> str:
+        kinds = list(dict.fromkeys(str(fault) for fault in self.faults)) or [NONE]
+        if len(kinds) > 1:
+            kinds = [str(fault) for fault in self.faults]
+        return f"{'+'.join(kinds)}:{self.at}:{'+'.join(map(str, self.indices))}"
+
+
+def parse(text: str) -> tuple[Course, Point]:
+    """What `course:point` says; ValueError."""
+    fields = text.split(":")
+    if len(fields) != 6:
+        raise ValueError(f"not SCENARIO:LINK:SEED:KIND:AT:INDEX: {text!r}")
+    scenario, link, seed, kinds, at, places = fields
+    indices = tuple(int(place) for place in places.split("+"))
+    faults: tuple[Fault, ...] = ()
+    if kinds != NONE:
+        faults = tuple(Fault.parse(kind) for kind in kinds.split("+"))
+        faults *= len(indices) if len(faults) == 1 else 1
+    return Course(scenario, link, int(seed)), Point(faults, at, indices)

@@ -1,0 +1,81 @@
+"""The built-in scenarios: a client side, a service, and what must be there at the end."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from xenemu.boot import Link
+from xenemu.lab import clients
+from xenemu.lab.clients import FILE, OTHER, SIZE, SMALL, UPLOAD, Client, Report
+from xenemu.lab.services import content
+
+Files = Callable[[int], dict[str, bytes]]
+HTTPD = "xenemu.guest.programs.httpd"
+RATE, DELAY_NS = 100_000_000, 2_000_000
+
+LINKS = {
+    "clean": Link(bits_per_second=RATE, delay_ns=DELAY_NS),
+    "lossy": Link(
+        bits_per_second=RATE,
+        delay_ns=DELAY_NS,
+        loss_ppm=10_000,
+        reorder_ppm=10_000,
+        duplicate_ppm=10_000,
+    ),
+}
+
+
+def no_files(seed: int) -> dict[str, bytes]:
+    """Nothing on the disk."""
+    return {}
+
+
+def served(seed: int) -> dict[str, bytes]:
+    """A large and a small file."""
+    return {"file": content(seed + FILE, SIZE), "small": content(seed + OTHER, SMALL)}
+
+
+def one_upload(seed: int) -> dict[str, bytes]:
+    """What `put` stores."""
+    return {"up": content(seed + UPLOAD, SIZE)}
+
+
+def two_uploads(seed: int) -> dict[str, bytes]:
+    """What `keep-alive` stores."""
+    return one_upload(seed) | {"little": content(seed + OTHER, SMALL)}
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """`arguments` None: those of the file server."""
+
+    client: Client
+    program: str = HTTPD
+    arguments: tuple[str, ...] | None = None
+    files: Files = no_files
+    stored: Files = no_files
+
+    def program_of(self, seed: int, report: Report) -> Callable[[list[str]], object]:
+        """The client as a guest program; it ends with 1 when its connection did not last."""
+
+        async def client(argv: list[str]) -> int:
+            try:
+                await self.client(seed, report)
+            except (OSError, asyncio.IncompleteReadError) as error:
+                report.broken.append(f"client: {type(error).__name__}: {error}")
+                return 1
+            return 0
+
+        return client
+
+
+ECHO = "xenemu.lab.services:echo"
+SCENARIOS = {
+    "get": Scenario(clients.get, files=served),
+    "put": Scenario(clients.put, stored=one_upload),
+    "echo": Scenario(clients.echo, ECHO, ()),
+    "keep-alive": Scenario(clients.keep_alive, files=served, stored=two_uploads),
+    "half-close": Scenario(clients.half_close, "xenemu.lab.services:after_eof", ()),
+    "idle": Scenario(clients.idle, ECHO, ("5",)),
+    "many": Scenario(clients.many, ECHO, ()),
+}

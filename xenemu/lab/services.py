@@ -1,0 +1,66 @@
+"""Services of the scenarios that do not speak HTTP: small, ordinary asyncio programs.
+
+A connection begins with a header: seed and size of the stream that the client sends. The
+service checks that stream too, and its last byte says whether it was right.
+"""
+
+import asyncio
+import random
+import struct
+
+HEADER = struct.Struct("!QQ")
+PORT = 80
+CHUNK = 32 * 1024
+RIGHT, WRONG = b"+", b"-"
+
+
+def content(seed: int, size: int) -> bytes:
+    """The bytes that belong to a seed."""
+    return random.Random(seed).randbytes(size)
+
+
+async def serve_echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Sends back what it gets, while it gets it; then the verdict."""
+    seed, size = HEADER.unpack(await reader.readexactly(HEADER.size))
+    expected, at, verdict = content(seed, size), 0, RIGHT
+    while at < size:
+        piece = await reader.read(min(CHUNK, size - at))
+        if not piece or piece != expected[at : at + len(piece)]:
+            verdict = WRONG
+        if not piece:
+            break
+        at += len(piece)
+        writer.write(piece)
+        await writer.drain()
+    writer.write(verdict)
+    await close(writer)
+
+
+async def serve_after_eof(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answers as much as it got, backwards, once the client has ended its direction."""
+    seed, size = HEADER.unpack(await reader.readexactly(HEADER.size))
+    data = await reader.read()
+    writer.write(data[::-1])
+    writer.write(RIGHT if data == content(seed, size) else WRONG)
+    await close(writer)
+
+
+async def close(writer: asyncio.StreamWriter) -> None:
+    """All is sent, then FIN."""
+    writer.close()
+    await writer.wait_closed()
+
+
+async def echo(argv: list[str]) -> int:
+    """echo [BACKLOG]: serves until it is cancelled."""
+    backlog = int(argv[0]) if argv else 100
+    server = await asyncio.start_server(serve_echo, "0.0.0.0", PORT, backlog=backlog)
+    await server.serve_forever()
+    return 0
+
+
+async def after_eof(argv: list[str]) -> int:
+    """after_eof: serves until it is cancelled."""
+    server = await asyncio.start_server(serve_after_eof, "0.0.0.0", PORT)
+    await server.serve_forever()
+    return 0

@@ -1,0 +1,257 @@
+"""One run of a scenario: boots the host, starts the client, meets its faults, and is judged.
+
+`advance` runs up to chosen instants and asks at each, in the middle of whatever happens there,
+whether this process is the one to die: a fork server answers in one of two processes. A fault
+inside a socket call comes inside that call.
+"""
+
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from xenemu.boot import System, add_client, small_config
+from xenemu.boot.config import MIB
+from xenemu.guest import Process
+from xenemu.lab.clients import Report
+from xenemu.lab.point import Course, Point
+from xenemu.lab.scenarios import LINKS, SCENARIOS
+from xenemu.lab.witness import Witness
+
+NS = 1_000_000_000
+BOUND_SECONDS = 60.0  # of machine time, after the last fault
+LOSSY_BOUND_SECONDS = 240.0
+PROTECTED_SECONDS = 60.0
+QUIET_SECONDS = 130  # TIME_WAIT and tombstones are over
+CLEANUP_EVERY = 50  # runs of which one is followed until nothing is left of it
+MTIME = 1_100_000_000  # of the files that are served: it is in their answers
+LOUD = ("connection-unprotected", "connection-reset", "connection-diverged")
+LOST = ("no-backup", "recovery-failed")
+
+Arrive = Callable[[Point], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a run ended; times in ns of machine time since the client's start. `lost`: there was
+    nobody to take over, and the host said so; then only wrong bytes are failures."""
+
+    failures: tuple[str, ...]
+    events: int
+    calls: int  # hooks of them: one before, one after
+    stores: int
+    time: int
+    trace_hash: int
+    faults: int
+    lost: bool = False
+
+
+@dataclass(slots=True)
+class Base:
+    """What is in use while nobody is connected."""
+
+    free_pages: int
+    refs: int
+    pages: int
+    blocks: int
+
+    @classmethod
+    def of(cls, system: System) -> "Base":
+        """Now."""
+        core, primary = system.machine.core, system.primary().domid
+        info = core.domain_info(primary)
+        blocks = core.log_info(primary)["blocks_free"]
+        return cls(core.free_pages(), info["refs"], info["tot_pages"], blocks)
+
+
+class Trial:
+    """A run of a course; close it, or use it as a context manager."""
+
+    def __init__(self, course: Course, root: Path) -> None:
+        """Boots, and starts the client, which has done nothing yet. OSError."""
+        self.course, self._root = course, root
+        self.scenario = SCENARIOS[course.scenario]
+        link = LINKS[course.link]
+        self.in_order = not (link.loss_ppm or link.reorder_ppm or link.duplicate_ppm)
+        self._report = Report()
+        self._write_files()
+        self.system = System(
+            small_config(
+                root=root, seed=course.seed, log=8 * MIB,
+                program=self.scenario.program, arguments=self.scenario.arguments,
+            )
+        )  # fmt: skip
+        self._stops: list[Point] = []
+        self._calls = 0
+        self._call_stop = -1
+        self._arrive: Arrive = lambda point: False
+        self._fated: Point | None = None
+        self.faults = 0
+        self._error: Exception | None = None
+        self._start()
+
+    def _write_files(self) -> None:
+        for name, data in self.scenario.files(self.course.seed).items():
+            path = self._root / name
+            path.write_bytes(data)
+            os.utime(path, (MTIME, MTIME))
+
+    def _start(self) -> None:
+        system = self.system
+        system.boot()
+        kernel = add_client(system, link=LINKS[self.course.link])
+        self._base = Base.of(system)
+        self._core = system.machine.core
+        self._core.capture(True)
+        self.witness = Witness(kernel.node.id, self.in_order)
+        self._first_event, self._began = self._core.event_index, system.now
+        self._first_store = self._core.stores
+        system.primary().kernel.socket_call_hook = self._socket_call
+        program = self.scenario.program_of(self.course.seed, self._report)
+        self._client: Process = kernel.spawn(program)
+
+    def __enter__(self) -> "Trial":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.system.close()
+
+    @property
+    def events(self) -> int:
+        """Events of the machine since the client's start."""
+        return self._core.event_index - self._first_event
+
+    def advance(self, points: Sequence[Point], arrive: Arrive) -> None:
+        """Runs to the first index of each of the points (of one kind, in order), and calls
+        `arrive` there; if that is true, the point's first fault comes, and this returns.
+        Points behind the client's end are not met."""
+        self._stops, self._arrive = list(reversed(points)), arrive
+        if points and points[0].at == "events":
+            self._advance_by_events()
+        elif points and points[0].at == "calls":
+            self._advance_by_calls()
+        elif points:
+            self._advance_by_stores()
+
+    def _advance_by_events(self) -> None:
+        while self._stops and not self._client.exited and self._fated is None:
+            if self._run_events(self._stops[-1].indices[0] - self.events):
+                self._stop_here()
+
+    def _run_events(self, count: int) -> bool:
+        """That many events more; False when the client ended before."""
+        until = self.events + count
+        while self.events < until and not self._client.exited:
+            self.system.machine.step(self.system.now + NS, until - self.events)
+        return not self._client.exited
+
+    def _advance_by_calls(self) -> None:
+        self._call_stop = self._stops[-1].indices[0]
+        while self._stops and not self._client.exited and self._fated is None:
+            self.system.machine.step(self.system.now + NS)
+        self._call_stop = -1
+
+    def _socket_call(self, process: Process, name: str, before: bool) -> None:
+        while self._calls == self._call_stop and self._fated is None:
+            self._stop_here()
+            self._call_stop = self._stops[-1].indices[0] if self._stops else -1
+        self._calls += 1
+
+    def _advance_by_stores(self) -> None:
+        self._await_store()
+        while self._stops and not self._client.exited and self._fated is None:
+            self.system.machine.step(self.system.now + NS)
+
+    def _await_store(self) -> None:
+        self._core.stop_at_store(
+            self._first_store + self._stops[-1].indices[0] + 1, self._store_reached
+        )
+
+    def _store_reached(self) -> None:
+        index = self._stops[-1].indices[0]
+        while self._stops and self._stops[-1].indices[0] == index and self._fated is None:
+            self._stop_here()
+        if self._stops and self._fated is None:
+            self._await_store()
+
+    def _stores(self) -> int:
+        """Stores of the log since the client's start; 0 where the core does not count them."""
+        return self._core.stores - self._first_store
+
+    def _stop_here(self) -> None:
+        point = self._stops.pop()
+        if self._arrive(point):
+            self._fated = point
+            if point.faults:
+                self._inject(0)
+
+    def _inject(self, number: int) -> None:
+        assert self._fated is not None
+        self.faults += 1
+        try:
+            self._fated.faults[number].inject(self.system)
+        except ProcessLookupError:
+            self.faults -= 1  # nothing was left to crash
+        except Exception as error:  # noqa: BLE001 - not into the guest's step that we are in
+            self._error = error
+
+    def finish(self) -> Verdict:
+        """The rest of the point's faults, the rest of the run, and what the witness says.
+        Raises what went wrong with a fault."""
+        if self._error is not None:
+            raise self._error
+        point = self._fated
+        indices = point.indices if point is not None else ()
+        for number, count in enumerate(indices[1:], start=1):
+            if not self._run_events(count):
+                break
+            self._inject(number)
+        bound = BOUND_SECONDS if self.in_order else LOSSY_BOUND_SECONDS
+        ended = self.system.run_until(lambda: self._client.exited, bound)
+        return self._judge(ended, bound)
+
+    def _judge(self, ended: bool, bound: float) -> Verdict:
+        system, core, report = self.system, self._core, self._report
+        events, time, trace_hash = self.events, system.now - self._began, core.trace_hash
+        if ended:
+            system.run_for(0.02)  # the last acks
+        self.witness.feed(core.captured())
+        wrong, broken = self.witness.verdict()
+        wrong, broken = report.wrong + wrong, report.broken + broken
+        if not ended:
+            broken.append(f"the client hangs: not done {bound:g} s after the fault")
+        names = [event.name for event in system.log.since()]
+        lost = self.faults > 1 and any(name in LOST for name in names)
+        broken += [f"event {name}" for name in dict.fromkeys(names) if name in LOUD + LOST]
+        if ended and not broken and not wrong:
+            wrong += self._stored() + self._cleaned_up()
+        return Verdict(
+            failures=tuple(wrong if lost else wrong + broken),
+            events=events, calls=self._calls, stores=self._stores(), time=time,
+            trace_hash=trace_hash, faults=self.faults, lost=lost,
+        )  # fmt: skip
+
+    def _stored(self) -> list[str]:
+        """Uploads that are not on the disk as they were sent."""
+        problems = []
+        for name, data in self.scenario.stored(self.course.seed).items():
+            path = self._root / name
+            if not path.exists() or path.read_bytes() != data:
+                problems.append(f"the stored {name} is not what was sent")
+        return problems
+
+    def _cleaned_up(self) -> list[str]:
+        """What is still in use when all is over; of some runs, always the same ones."""
+        name = f"{self.course}:{self._fated}"
+        if zlib.crc32(name.encode()) % CLEANUP_EVERY:
+            return []
+        system, core = self.system, self._core
+        if not system.run_until(system.protected, PROTECTED_SECONDS):
+            return ["not protected again"]
+        system.run_for(QUIET_SECONDS)
+        for status in system.list():
+            if status.role == "retired":
+                core.destroy_domain(status.id)
+        now = Base.of(system)
+        return [] if now == self._base else [f"in use at the end: {now}, before: {self._base}"]
