@@ -354,8 +354,11 @@ static void run_tick(struct xe_machine *m, const struct xe_event *e)
 		struct xe_node *n = &m->node[i];
 		struct xe_work w = {.kind = XE_WORK_TICK, .node = i, .generation = n->generation};
 
-		if (n->used && n->has_stack && n->running)
-			xe_machine_post(m, &w);
+		if (!n->used || !n->has_stack || !n->running)
+			continue;
+		xe_sockets_tick(&n->sockets, m->now);
+		xe_machine_mark(m, n);
+		xe_machine_post(m, &w);
 	}
 	xe_event_push(m, &next, XE_PRI_TICK);
 }

@@ -179,6 +179,8 @@ static void begin_replay(struct xe_nsw *n, struct xe_nsw_conn *c, struct xe_log_
 		release_chain(n, slot);
 		COMMIT(n, slot->records, 0);
 	}
+	c->replaying = true;
+	c->last_gate = XE_LOG_LOAD(slot->sent_max);
 	records = records_of(n, slot);
 	for (uint32_t block = slot->first_record; block < n->log.record_blocks && records > 0;
 	     block = *xe_log_record_link(&n->log, block)) {
@@ -191,6 +193,7 @@ void xe_nsw_accept(struct xe_nsw *n, struct xe_nsw_conn *c, uint32_t local_addr,
 		   uint16_t local_port, uint32_t peer_addr, uint16_t peer_port)
 {
 	struct xe_log_slot *slot;
+	uint32_t keeps = 0;
 
 	memset(c, 0, sizeof(*c));
 	if (!n->attached)
@@ -204,24 +207,25 @@ void xe_nsw_accept(struct xe_nsw *n, struct xe_nsw_conn *c, uint32_t local_addr,
 	c->reads.block = c->dates.block = c->tail_block = XE_LOG_NONE;
 	if (slot->replay_generation == n->generation) {
 		begin_replay(n, c, slot);
+		keeps = XE_LOG_UNRECORDED; /* what is missing stays missing */
 	} else {
 		release_chain(n, slot);
 		COMMIT(n, slot->records, 0);
 	}
-	COMMIT(n, slot->nsw_flags, 0);
+	COMMIT(n, slot->nsw_flags, XE_LOG_LOAD(slot->nsw_flags) & keeps);
 	PUT(n, slot->nsw_incarnation, c->incarnation);
 	PUT(n, slot->nsw_generation, n->generation);
 	PUT(n, slot->nsw_close_at, 0);
 	COMMIT(n, slot->out_written, 0);
 	COMMIT(n, slot->replayed, 0);
-	COMMIT(n, slot->nsw_flags, XE_LOG_ACCEPTED);
+	COMMIT(n, slot->nsw_flags, XE_LOG_ACCEPTED | (XE_LOG_LOAD(slot->nsw_flags) & keeps));
 }
 
 /* ---- records ---- */
 
-/* Moves on to the next record of one kind; whether there is one. */
-static bool next_record(struct xe_nsw *n, const struct xe_nsw_conn *c, struct xe_record_cursor *at,
-			uint32_t kind, struct xe_log_record *r)
+/* Moves on to the next record of these kinds (bits); whether there is one. */
+static bool next_record(const struct xe_nsw *n, const struct xe_nsw_conn *c,
+			struct xe_record_cursor *at, uint32_t kinds, struct xe_log_record *r)
 {
 	const struct xe_log_slot *slot = slot_of(n, c);
 	uint64_t records = records_of(n, slot);
@@ -237,7 +241,7 @@ static bool next_record(struct xe_nsw *n, const struct xe_nsw_conn *c, struct xe
 			return false;
 		at->index++;
 		*r = xe_log_records(&n->log, at->block)[i];
-		if (r->kind == kind)
+		if (r->kind < 32 && (kinds >> r->kind & 1))
 			return true;
 	}
 	return false;
@@ -299,20 +303,70 @@ static long copy_logged(struct xe_nsw *n, struct xe_nsw_conn *c, uint8_t *buf, s
 	return (long)done;
 }
 
+/* What was read next the last time, and when. */
+static void load_record(const struct xe_nsw *n, struct xe_nsw_conn *c)
+{
+	const uint32_t input = 1u << XE_RECORD_READ | 1u << XE_RECORD_EOF;
+	struct xe_log_record r;
+
+	if (c->record_left > 0 || c->at_end)
+		return;
+	c->gate = c->last_gate;
+	if (XE_LOG_LOAD(slot_of(n, c)->nsw_flags) & XE_LOG_UNRECORDED)
+		c->gate = 0;
+	c->at_end = true;
+	if (!next_record(n, c, &c->reads, input, &r))
+		return;
+	if (r.out_written < c->gate)
+		c->gate = r.out_written;
+	if (r.kind == XE_RECORD_READ && r.size > 0) {
+		c->record_left = r.size;
+		c->at_end = false;
+	}
+}
+
+enum xe_nsw_source xe_nsw_source(const struct xe_nsw *n, struct xe_nsw_conn *c)
+{
+	if (!c->logged || !c->replaying)
+		return XE_FROM_TCP;
+	if (still_ours(n, c)) {
+		load_record(n, c);
+		if (c->written < c->gate)
+			return XE_NOT_YET;
+	}
+	if (c->read_at < c->line)
+		return XE_FROM_LOG;
+	c->replaying = !c->at_end;
+	return XE_FROM_TCP;
+}
+
+bool xe_nsw_patience(const struct xe_nsw *n, struct xe_nsw_conn *c, xe_ns now)
+{
+	if (xe_nsw_source(n, c) != XE_NOT_YET) {
+		c->waits_since = 0;
+		return false;
+	}
+	if (c->waits_since == 0)
+		c->waits_since = now;
+	if (now - c->waits_since < XE_NSW_PATIENCE)
+		return false;
+	c->gate = c->last_gate = 0;
+	return true;
+}
+
 long xe_nsw_feed(struct xe_nsw *n, struct xe_nsw_conn *c, void *buf, size_t n_bytes)
 {
+	enum xe_nsw_source source = n_bytes ? xe_nsw_source(n, c) : XE_FROM_TCP;
 	uint64_t left = c->line - c->read_at;
-	struct xe_log_record r;
-	bool recorded;
+	bool recorded = c->record_left > 0;
 	long got;
 
-	if (!xe_nsw_can_read(c) || n_bytes == 0)
+	if (source == XE_NOT_YET)
+		return -EAGAIN;
+	if (source == XE_FROM_TCP)
 		return 0;
 	if (!still_ours(n, c))
 		return -EBADMSG;
-	if (c->record_left == 0 && next_record(n, c, &c->reads, XE_RECORD_READ, &r))
-		c->record_left = r.size;
-	recorded = c->record_left > 0;
 	if (recorded && n_bytes > c->record_left)
 		n_bytes = c->record_left;
 	if (n_bytes > left)
@@ -359,7 +413,7 @@ static void settle_date(struct xe_nsw *n, struct xe_nsw_conn *c, const uint8_t *
 	c->date_left = XE_HTTP_DATE;
 	if (!may_record(n, c))
 		return;
-	while (next_record(n, c, &c->dates, XE_RECORD_DATE, &r)) {
+	while (next_record(n, c, &c->dates, 1u << XE_RECORD_DATE, &r)) {
 		if (r.out_written == c->written && r.sequence <= XE_HTTP_LAST_SECOND) {
 			xe_http_format_date(c->date, (int64_t)r.sequence);
 			n->dates_replayed++;

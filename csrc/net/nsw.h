@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/time.h"
 #include "net/http.h"
 #include "net/log.h"
 
@@ -24,6 +25,8 @@ struct xe_store_stop {
 	void *ctx;
 };
 
+#define XE_NSW_PATIENCE (10 * XE_SECOND)
+
 struct xe_record_cursor {
 	uint64_t index;              /* records before it are used up */
 	uint32_t block;              /* of the record before it */
@@ -31,6 +34,8 @@ struct xe_record_cursor {
 
 struct xe_nsw_conn {
 	bool logged, diverged;
+	bool replaying;              /* lines or gates are still ahead */
+	bool at_end;                 /* no record of the input is left */
 	uint32_t slot, incarnation;
 	/* Replay: what is still to be fed and dropped. */
 	uint64_t read_at, line;      /* line: L; beyond it TCP serves */
@@ -39,6 +44,9 @@ struct xe_nsw_conn {
 	uint32_t block;              /* payload block that holds read_at */
 	uint64_t block_base;
 	uint32_t record_left;        /* bytes left of the read record in replay */
+	uint64_t gate;               /* output that was written before the next input was read */
+	uint64_t last_gate;          /* the same, of input that was not read: all that was sent */
+	xe_ns waits_since;           /* for a gate; 0: does not */
 	struct xe_record_cursor reads, dates;
 	uint32_t tail_block;
 	struct xe_http http;         /* output up to `written` + `scanned` */
@@ -65,7 +73,14 @@ void xe_nsw_detach(struct xe_nsw *n);
 /* The service accepted a connection. */
 void xe_nsw_accept(struct xe_nsw *n, struct xe_nsw_conn *c, uint32_t local_addr,
 		   uint16_t local_port, uint32_t peer_addr, uint16_t peer_port);
-/* Bytes fed from the log, 0: TCP serves this read, -EBADMSG: the log is corrupt. */
+/* Who serves the next read. Input is offered once the service has written what it had written, and
+ * what was sent of it, when it read that before: one that sees its client's end early may not answer. */
+enum xe_nsw_source { XE_FROM_TCP, XE_FROM_LOG, XE_NOT_YET };
+enum xe_nsw_source xe_nsw_source(const struct xe_nsw *n, struct xe_nsw_conn *c);
+/* Now and then. A gate that does not open in XE_NSW_PATIENCE is given up: what the service then
+ * writes is compared with what the client has. Whether a gate was given up. */
+bool xe_nsw_patience(const struct xe_nsw *n, struct xe_nsw_conn *c, xe_ns now);
+/* Bytes fed from the log, 0: TCP serves this read, -EAGAIN: not yet, -EBADMSG: the log is corrupt. */
 long xe_nsw_feed(struct xe_nsw *n, struct xe_nsw_conn *c, void *buf, size_t n_bytes);
 /* TCP served a read: `result` bytes, 0 at EOF, or -errno. */
 void xe_nsw_record(struct xe_nsw *n, struct xe_nsw_conn *c, long result);
@@ -81,10 +96,6 @@ void xe_nsw_wrote(struct xe_nsw *n, struct xe_nsw_conn *c, size_t n_bytes);
 /* The service closes its sending side (shutdown), or all of it (close). */
 void xe_nsw_close(struct xe_nsw *n, struct xe_nsw_conn *c, bool all);
 
-static inline bool xe_nsw_can_read(const struct xe_nsw_conn *c)
-{
-	return c->logged && c->read_at < c->line;
-}
 static inline bool xe_nsw_can_write(const struct xe_nsw_conn *c)
 {
 	return c->logged && c->written < c->drop_line;

@@ -62,6 +62,7 @@ int xe_sock_accept(struct xe_sockets *s, int listener)
 	    (s->protected_port[info.local_port / 8] >> (info.local_port % 8) & 1))
 		xe_nsw_accept(&s->nsw, &s->conn[sock], info.local_addr, info.local_port,
 			      info.peer_addr, info.peer_port);
+	s->replaying |= s->conn[sock].replaying;
 	return sock;
 }
 
@@ -101,13 +102,11 @@ static long send_piece(struct xe_sockets *s, int sock, struct xe_nsw_conn *c, co
 	return (long)dropped + sent;
 }
 
-long xe_sock_send(struct xe_sockets *s, int sock, const void *buf, size_t n, xe_ns now)
+static long send_pieces(struct xe_sockets *s, int sock, struct xe_nsw_conn *c, const void *buf,
+			size_t n, xe_ns now)
 {
-	struct xe_nsw_conn *c = conn_of(s, sock);
 	size_t done = 0;
 
-	if (!c || n == 0)
-		return xe_tcp_send(s->tcp, sock, buf, n, now);
 	while (done < n) {
 		const uint8_t *bytes;
 		size_t piece =
@@ -121,6 +120,21 @@ long xe_sock_send(struct xe_sockets *s, int sock, const void *buf, size_t n, xe_
 			break;
 	}
 	return (long)done;
+}
+
+long xe_sock_send(struct xe_sockets *s, int sock, const void *buf, size_t n, xe_ns now)
+{
+	struct xe_nsw_conn *c = conn_of(s, sock);
+	bool waited;
+	long sent;
+
+	if (!c || n == 0)
+		return xe_tcp_send(s->tcp, sock, buf, n, now);
+	waited = xe_nsw_source(&s->nsw, c) == XE_NOT_YET;
+	sent = send_pieces(s, sock, c, buf, n, now);
+	if (waited && xe_nsw_source(&s->nsw, c) != XE_NOT_YET)
+		xe_tcp_poke(s->tcp, sock);
+	return sent;
 }
 
 int xe_sock_shutdown(struct xe_sockets *s, int sock, xe_ns now)
@@ -152,13 +166,33 @@ int xe_sock_drop(struct xe_sockets *s, int sock, xe_ns now)
 	return xe_tcp_close(s->tcp, sock, now);
 }
 
+void xe_sockets_tick(struct xe_sockets *s, xe_ns now)
+{
+	if (!s->replaying || now - s->looked_at < XE_SECOND)
+		return;
+	s->looked_at = now;
+	s->replaying = false;
+	for (uint32_t i = 0; i < s->max_socks; i++) {
+		struct xe_nsw_conn *c = &s->conn[i];
+
+		if (!c->logged || !c->replaying)
+			continue;
+		s->replaying = true;
+		if (xe_nsw_patience(&s->nsw, c, now))
+			xe_tcp_poke(s->tcp, (int)i);
+	}
+}
+
 unsigned xe_sock_poll(const struct xe_sockets *s, int sock)
 {
-	const struct xe_nsw_conn *c = conn_of(s, sock);
+	struct xe_nsw_conn *c = conn_of(s, sock);
 	unsigned bits = xe_tcp_poll(s->tcp, sock);
+	enum xe_nsw_source source = c ? xe_nsw_source(&s->nsw, c) : XE_FROM_TCP;
 
-	if (c && xe_nsw_can_read(c))
+	if (source == XE_FROM_LOG)
 		bits |= XE_READABLE;
+	if (source == XE_NOT_YET)
+		bits &= ~(unsigned)(XE_READABLE | XE_HANGUP);
 	if (c && xe_nsw_can_write(c))
 		bits |= XE_WRITABLE;
 	return bits;

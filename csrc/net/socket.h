@@ -15,6 +15,8 @@ struct xe_sockets {
 	struct xe_nsw_conn *conn;     /* by socket */
 	uint32_t max_socks;
 	uint8_t protected_port[65536 / 8];
+	bool replaying;               /* some connection may be */
+	xe_ns looked_at;
 };
 
 int xe_sockets_init(struct xe_sockets *s,
@@ -29,6 +31,8 @@ int xe_sock_shutdown(struct xe_sockets *s, int sock, xe_ns now);
 int xe_sock_close(struct xe_sockets *s, int sock, xe_ns now);
 /* The kernel cleans up after a dead process: the service did not ask for this. */
 int xe_sock_drop(struct xe_sockets *s, int sock, xe_ns now);
+/* The kernel's timer interrupt. */
+void xe_sockets_tick(struct xe_sockets *s, xe_ns now);
 unsigned xe_sock_poll(const struct xe_sockets *s, int sock);
 
 #endif

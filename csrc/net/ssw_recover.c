@@ -25,6 +25,7 @@ static void restore_slot(struct xe_ssw *s, struct xe_conn *c)
 	slot->first_block = c->stream.first;
 	for (uint32_t b = c->stream.first; b != XE_LOG_NONE; b = s->pool.next[b])
 		*xe_log_block_link(&s->log, b) = s->pool.next[b];
+	XE_LOG_COMMIT(slot->sent_max, c->sent_max);
 	XE_LOG_COMMIT(slot->rcv_logged, c->rcv_logged);
 	XE_LOG_COMMIT(slot->state,
 		      c->state == XE_CONN_ESTABLISHED ? XE_LOG_ESTABLISHED : XE_LOG_SYN_RCVD);

@@ -391,6 +391,14 @@ int xe_tcp_next_ready(struct xe_tcp *t, unsigned *mask)
 	return xe_sock_id(t, s);
 }
 
+void xe_tcp_poke(struct xe_tcp *t, int sock)
+{
+	struct xe_sock *s = get(t, sock);
+
+	if (s && !xe_list_has(s, XE_L_READY))
+		xe_list_push(t, &t->ready, s, XE_L_READY);
+}
+
 bool xe_tcp_has_ready(const struct xe_tcp *t)
 {
 	return t->ready.head != XE_NIL;

@@ -102,6 +102,7 @@ void xe_tcp_timers(struct xe_tcp *t, xe_ns now); /* runs what is due */
 /* Next socket whose readiness gained a bit since it was last returned; its bits
  * in *mask; -1: none. */
 int xe_tcp_next_ready(struct xe_tcp *t, unsigned *mask);
+void xe_tcp_poke(struct xe_tcp *t, int sock); /* it will be returned once more, whatever its bits */
 bool xe_tcp_has_ready(const struct xe_tcp *t);
 
 struct xe_tcp_counters {

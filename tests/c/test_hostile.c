@@ -244,6 +244,12 @@ static struct xe_conn *conn(const struct peer *p)
 static void expect_whole(struct peer *p)
 {
 	settle();
+	for (int i = 0; i < 12 && p->most_read < p->sent;
+	     i++) { /* records that were scribbled over */
+		w.now += XE_SECOND;
+		xe_sockets_tick(&w.server, w.now);
+		settle();
+	}
 	xe_assert(p->most_read == p->sent && memcmp(p->input, good, p->sent) == 0);
 	send_at(p, XE_ACK, p->sent, NULL, 0);
 	settle();

@@ -115,7 +115,7 @@ static void test_unknown_connection(void)
 	xe_assert(!c.logged && xe_nsw_feed(&nsw, &c, got, 10) == 0);
 	attach();
 	accept_conn(&c, 3); /* not in it */
-	xe_assert(!c.logged && !xe_nsw_can_read(&c) && !xe_nsw_can_write(&c));
+	xe_assert(!c.logged && xe_nsw_source(&nsw, &c) == XE_FROM_TCP && !xe_nsw_can_write(&c));
 	xe_assert(xe_nsw_feed(&nsw, &c, got, 10) == 0 && xe_nsw_drop(&nsw, &c, bytes, 10) == 0);
 	xe_nsw_record(&nsw, &c, 10);
 	xe_nsw_wrote(&nsw, &c, 10);
@@ -170,7 +170,7 @@ static void test_sizes_replayed(void)
 	reestablish(0, total + 500, 0);
 	accept_conn(&c, 0);
 	for (size_t i = 0; i < 6; i++) {
-		xe_assert(xe_nsw_can_read(&c));
+		xe_assert(xe_nsw_source(&nsw, &c) == XE_FROM_LOG);
 		xe_assert(xe_nsw_feed(&nsw, &c, got, BYTES) == (long)size[i]);
 		xe_assert(memcmp(got, bytes + at, size[i]) == 0);
 		at += size[i];
@@ -179,7 +179,7 @@ static void test_sizes_replayed(void)
 	xe_assert(xe_nsw_feed(&nsw, &c, got, 200) == 200);
 	xe_assert(xe_nsw_feed(&nsw, &c, got + 200, BYTES) == 300);
 	xe_assert(memcmp(got, bytes + at, 500) == 0);
-	xe_assert(!xe_nsw_can_read(&c) && xe_nsw_feed(&nsw, &c, got, 10) == 0);
+	xe_assert(xe_nsw_source(&nsw, &c) == XE_FROM_TCP && xe_nsw_feed(&nsw, &c, got, 10) == 0);
 	xe_assert(slot(0)->records == 8); /* the free ones were recorded */
 }
 
@@ -221,7 +221,74 @@ static void test_eof(void)
 	xe_assert(xe_nsw_feed(&nsw, &c, got, 1000) == 0); /* TCP gives EOF: it has the FIN */
 	xe_nsw_record(&nsw, &c, 0);
 	xe_nsw_record(&nsw, &c, -ECONNRESET);
-	xe_assert(!xe_nsw_can_read(&c));
+	xe_assert(xe_nsw_source(&nsw, &c) == XE_FROM_TCP);
+}
+
+/* Input is not offered before the service has written what it had written then. */
+static void test_gates(void)
+{
+	struct xe_nsw_conn c;
+
+	open_conn(0, 150);
+	attach();
+	accept_conn(&c, 0);
+	xe_nsw_record(&nsw, &c, 60);
+	xe_nsw_wrote(&nsw, &c, 500);
+	xe_nsw_record(&nsw, &c, 40); /* 50 bytes were not read */
+	xe_nsw_wrote(&nsw, &c, 300);
+	atomic_store(&slot(0)->sent_max, 700);
+	for (int round = 0; round < 2; round++) {
+		fault();
+		reestablish(0, 150, 100);
+		accept_conn(&c, 0);
+		xe_assert(xe_nsw_feed(&nsw, &c, got, 1000) == 60);
+		xe_assert(xe_nsw_source(&nsw, &c) == XE_NOT_YET);
+		xe_assert(xe_nsw_feed(&nsw, &c, got, 1000) == -EAGAIN);
+		xe_assert(xe_nsw_drop(&nsw, &c, bytes, 500) == 100);
+		xe_nsw_wrote(&nsw, &c, 399);
+		xe_assert(xe_nsw_source(&nsw, &c) == XE_NOT_YET);
+		xe_nsw_wrote(&nsw, &c, 1);
+		xe_assert(xe_nsw_source(&nsw, &c) == XE_FROM_LOG);
+		xe_assert(xe_nsw_feed(&nsw, &c, got, 30) == 30);
+		xe_assert(xe_nsw_feed(&nsw, &c, got, 30) == 10);
+		xe_nsw_wrote(&nsw, &c, 199);
+		xe_assert(xe_nsw_feed(&nsw, &c, got, 1000) == -EAGAIN);
+		xe_nsw_wrote(&nsw, &c, 1); /* 700: more than was sent is not asked for */
+	}
+	xe_assert(xe_nsw_feed(&nsw, &c, got, 1000) == 50);
+	xe_assert(xe_nsw_source(&nsw, &c) == XE_FROM_TCP && !c.replaying);
+}
+
+/* The client's end, read before anything was written, and not read before the fault. */
+static void test_gate_of_the_end(void)
+{
+	struct xe_nsw_conn c;
+
+	for (int was_read = 0; was_read < 2; was_read++) {
+		open_conn(0, 100);
+		attach();
+		accept_conn(&c, 0);
+		xe_nsw_record(&nsw, &c, 100);
+		if (was_read)
+			xe_nsw_record(&nsw, &c, 0);
+		xe_nsw_wrote(&nsw, &c, 300);
+		atomic_store(&slot(0)->sent_max, 200);
+		fault();
+		reestablish(0, 100, 0);
+		accept_conn(&c, 0);
+		xe_assert(xe_nsw_feed(&nsw, &c, got, 1000) == 100);
+		xe_assert(xe_nsw_source(&nsw, &c) == (was_read ? XE_FROM_TCP : XE_NOT_YET));
+		if (was_read)
+			xe_nsw_wrote(&nsw, &c, 200);
+		if (!was_read) {
+			xe_assert(!xe_nsw_patience(&nsw, &c, 5));
+			xe_assert(!xe_nsw_patience(&nsw, &c, 4 + XE_NSW_PATIENCE));
+			xe_assert(xe_nsw_source(&nsw, &c) == XE_NOT_YET);
+			xe_assert(xe_nsw_patience(&nsw, &c, 5 + XE_NSW_PATIENCE));
+		}
+		xe_assert(xe_nsw_source(&nsw, &c) == XE_FROM_TCP);
+		free_slot(0);
+	}
 }
 
 static void test_drop(void)
@@ -603,7 +670,8 @@ static void drive(struct xe_rng *rng, struct xe_nsw_conn *c, int ops)
 			break;
 		default:
 			fed = xe_nsw_feed(&nsw, c, got, n);
-			xe_assert(fed == -EBADMSG || (fed >= 0 && (size_t)fed <= n));
+			xe_assert(fed == -EBADMSG || fed == -EAGAIN ||
+				  (fed >= 0 && (size_t)fed <= n));
 		}
 	}
 	xe_assert(nsw.free_count <= log_view.record_blocks);
@@ -647,12 +715,26 @@ static void test_scribbles(void)
 }
 
 static void (*const tests[])(void) = {
-	test_not_a_log,      test_unknown_connection,    test_intent,
-	test_sizes_replayed, test_small_buffer,          test_eof,
-	test_drop,           test_other_output_diverges, test_dates_replayed,
-	test_second_fault,   test_arena_exhausted,       test_stale_incarnation,
-	test_never_accepted, test_record_after_free,     test_corrupt_first_block,
-	test_short_chain,    test_block_cycle,           test_record_cycle,
+	test_not_a_log,
+	test_unknown_connection,
+	test_intent,
+	test_sizes_replayed,
+	test_small_buffer,
+	test_eof,
+	test_gates,
+	test_gate_of_the_end,
+	test_drop,
+	test_other_output_diverges,
+	test_dates_replayed,
+	test_second_fault,
+	test_arena_exhausted,
+	test_stale_incarnation,
+	test_never_accepted,
+	test_record_after_free,
+	test_corrupt_first_block,
+	test_short_chain,
+	test_block_cycle,
+	test_record_cycle,
 	test_scribbles,
 };
 

@@ -155,6 +155,8 @@ class Machine:
     ) -> int:
         """Host forwarding through host `gateway`; the real port."""
     def watch_fd(self, fd: int, readable: bool, writable: bool) -> None: ...
+    @property
+    def trace_index(self) -> int: ...  # of the next record
     def trace(self, since: int = 0) -> list[tuple[int, int, int, int, int, int, int]]:
         """Records (index, time, kind, node, a, b, c) of the ring from index `since` on."""
     def trace_packets(self, since: int = 0) -> tuple[int, int, bytes]:

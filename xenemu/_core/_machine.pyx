@@ -683,6 +683,14 @@ cdef class Machine:
         self._open()
         check(xe_machine_watch(self._m, fd, readable, writable))
 
+    @property
+    def trace_index(self):
+        cdef uint64_t first, count
+        cdef uint32_t mask
+        self._open()
+        xe_machine_trace(self._m, 0, &first, &count, &mask)
+        return first + count
+
     def trace_packets(self, uint64_t since=0):
         cdef uint64_t first, count, i
         cdef uint32_t mask

@@ -7,19 +7,21 @@ inside a socket call comes inside that call.
 
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from xenemu.boot import System, add_client, small_config
-from xenemu.boot.config import MIB
+from xenemu.boot.config import MIB, SERVICE_IP
 from xenemu.guest import Process
 from xenemu.lab.clients import Report
 from xenemu.lab.point import Course, Point
 from xenemu.lab.scenarios import LINKS, SCENARIOS
+from xenemu.lab.services import PORT
 from xenemu.lab.witness import Witness
 
 NS = 1_000_000_000
+PACKET_OUT, FENCE, PATH = 2, 5, 7  # enum xe_trace_kind
 BOUND_SECONDS = 60.0  # of machine time, after the last fault
 LOSSY_BOUND_SECONDS = 240.0
 PROTECTED_SECONDS = 60.0
@@ -30,6 +32,22 @@ LOUD = ("connection-unprotected", "connection-reset", "connection-diverged")
 LOST = ("no-backup", "recovery-failed")
 
 Arrive = Callable[[Point], bool]
+Record = tuple[int, int, int, int, int, int, int]  # index, time, kind, node, a, b, c
+
+
+def fenced_that_spoke(trace: Iterable[Record]) -> list[str]:
+    """Domains of which a packet of the service got onto the LAN after they were fenced, and before
+    the service's address was theirs again."""
+    fenced: set[int] = set()
+    spoke: dict[int, None] = {}
+    for _, _, kind, node, a, _, c in trace:
+        if kind == FENCE:
+            fenced.add(node)
+        elif kind == PATH and a == SERVICE_IP:
+            fenced.discard(node)
+        elif kind == PACKET_OUT and node in fenced and c >> 16 & 0xFFFF == PORT:
+            spoke[node] = None
+    return [f"d{node} was fenced, and sent a packet of the service after that" for node in spoke]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +106,7 @@ class Trial:
         self._arrive: Arrive = lambda point: False
         self._fated: Point | None = None
         self.faults = 0
+        self._first_trace = 1 << 62
         self._error: Exception | None = None
         self._start()
 
@@ -189,6 +208,8 @@ class Trial:
     def _inject(self, number: int) -> None:
         assert self._fated is not None
         self.faults += 1
+        if self.faults == 1:
+            self._first_trace = self._core.trace_index
         try:
             self._fated.faults[number].inject(self.system)
         except ProcessLookupError:
@@ -224,6 +245,7 @@ class Trial:
         names = [event.name for event in system.log.since()]
         lost = self.faults > 1 and any(name in LOST for name in names)
         broken += [f"event {name}" for name in dict.fromkeys(names) if name in LOUD + LOST]
+        wrong += fenced_that_spoke(core.trace(self._first_trace))
         if ended and not broken and not wrong:
             wrong += self._stored() + self._cleaned_up()
         return Verdict(
