@@ -388,6 +388,7 @@ int xe_tcp_next_ready(struct xe_tcp *t, unsigned *mask)
 	xe_list_remove(t, &t->ready, s, XE_L_READY);
 	*mask = xe_sock_mask(t, s);
 	s->seen = (uint8_t)*mask;
+	s->poked = false;
 	return xe_sock_id(t, s);
 }
 
@@ -395,8 +396,10 @@ void xe_tcp_poke(struct xe_tcp *t, int sock)
 {
 	struct xe_sock *s = get(t, sock);
 
-	if (s && !xe_list_has(s, XE_L_READY))
-		xe_list_push(t, &t->ready, s, XE_L_READY);
+	if (!s)
+		return;
+	s->poked = true;
+	xe_sock_ready(t, s);
 }
 
 bool xe_tcp_has_ready(const struct xe_tcp *t)

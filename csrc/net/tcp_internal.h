@@ -72,6 +72,7 @@ struct xe_sock {
 	bool in_recovery, first_partial, cwnd_limited, rtt_active, rtt_known;
 	uint8_t snd_scale, rcv_scale;
 	uint8_t seen;         /* readiness bits reported and still set */
+	bool poked;           /* on the ready list whatever the bits */
 	uint8_t retries, backoff, dup_acks, challenges;
 	int err;              /* why it died */
 

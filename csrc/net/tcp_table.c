@@ -257,7 +257,7 @@ void xe_sock_ready(struct xe_tcp *t, struct xe_sock *s)
 		return;
 	mask = xe_sock_mask(t, s);
 	s->seen &= (uint8_t)mask;
-	if ((mask & ~(unsigned)s->seen) == 0)
+	if ((mask & ~(unsigned)s->seen) == 0 && !s->poked)
 		xe_list_remove(t, &t->ready, s, XE_L_READY);
 	else if (!xe_list_has(s, XE_L_READY))
 		xe_list_push(t, &t->ready, s, XE_L_READY);
