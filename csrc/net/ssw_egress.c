@@ -201,6 +201,11 @@ static enum xe_verdict send_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 	if (offset < 0)
 		return XE_DROP;
 	end = (uint64_t)offset + p->payload_len;
+	if (p->payload_len && (c->fins & XE_LOG_OWN_FIN) && end > c->own_fin_at) {
+		if (!c->unprotected) /* nothing follows a FIN */
+			xe_ssw_diverged(s, c, c->own_fin_at, now);
+		return XE_DROP;
+	}
 	if (!note_ack_sent(s, c, p)) /* first: TCP takes what it offers, even if this is held */
 		return XE_DROP;
 	if ((p->seg.flags & XE_FIN) && !fin_allowed(s, c, end, now))

@@ -280,6 +280,13 @@ static void open_world(bool recovered)
 		recover();
 }
 
+static void free_world(void)
+{
+	xe_sockets_fini(&w.server);
+	xe_ssw_destroy(w.ssw);
+	free(w.extent);
+}
+
 static void close_world(void)
 {
 	for (int i = 0; i < PEERS; i++) {
@@ -292,9 +299,7 @@ static void close_world(void)
 		say(&w.peer[i], 300);
 		expect_whole(&w.peer[i]);
 	}
-	xe_sockets_fini(&w.server);
-	xe_ssw_destroy(w.ssw);
-	free(w.extent);
+	free_world();
 }
 
 /* What follows leaves SSW's connection as it is. A SYN may be remembered until answered. */
@@ -687,6 +692,38 @@ static void test_endless_record_chain(void)
 		expect_whole(&w.peer[i]);
 }
 
+/* The guest sends on after its FIN, and the peer plays along: it acks one more than all that. */
+static void test_output_after_the_fin(void)
+{
+	struct peer *p = &w.peer[0];
+	struct xe_conn *c = conn(p);
+	struct xe_segment g = {.saddr = SERVER, .daddr = PEER, .sport = PORT, .flags = XE_ACK};
+	uint64_t fin_at;
+	uint8_t buf[2048];
+	size_t len;
+
+	xe_assert(xe_sock_shutdown(&w.server, p->sock, w.now) == 0);
+	flush();
+	xe_assert(c->fins & XE_LOG_OWN_FIN);
+	fin_at = c->own_fin_at;
+	g.dport = p->port;
+	g.seq = c->own_isn + 1 + (uint32_t)fin_at - 20 - c->delta;
+	g.ack = c->peer_isn + 1 + (uint32_t)c->rcv_logged;
+	g.opt.has_ts = true;
+	g.opt.tsval = p->tsecr;
+	len = xe_wire_build(buf, sizeof(buf), &g, evil, 300);
+	xe_assert(xe_ssw_egress(w.ssw, buf, len, w.now) == XE_DROP);
+	xe_assert(c->sent_max == fin_at);
+	g = segment(p, XE_ACK, p->sent);
+	g.ack = p->own_isn + 1 + (uint32_t)fin_at + 281;
+	give(&g, NULL, 0, -1);
+	xe_assert(c->peer_acked <= c->sent_max);
+	say(&w.peer[1], 100);
+	expect_unharmed(&w.peer[1]);
+	free_world();
+	open_world(true);
+}
+
 struct test {
 	const char *name;
 	void (*run)(void);
@@ -717,6 +754,7 @@ static const struct test tests[] = {
 	TEST(test_scribble_over_links),
 	TEST(test_scribble_over_records),
 	TEST(test_endless_record_chain),
+	TEST(test_output_after_the_fin),
 };
 
 int main(int argc, char **argv)
