@@ -216,7 +216,9 @@ def aim(text: str, of: Sequence[Comparison], *, most: float = 0, least: float = 
 def duration(ns: float) -> str:
     if ns < 10:
         return f"{ns:.3f} ns"
-    return f"{ns:.1f} ns" if ns < 10_000 else f"{ns / 1000:.1f} us"
+    if ns < 10_000:
+        return f"{ns:.1f} ns"
+    return f"{ns / 1e3:.1f} us" if ns < 10_000_000 else f"{ns / 1e6:.1f} ms"
 
 
 def figure(x: float) -> str:

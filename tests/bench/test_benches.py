@@ -94,6 +94,23 @@ def test_recovery() -> None:
     assert report["aims"] == []  # that is for 1000 connections
 
 
+def test_sweep() -> None:
+    done = bench(
+        "sweep", "--scenarios", "get", "--faults", "4", "--jobs", "1", "--pairs", "2", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    assert [(r["what"], r["against"]) for r in report["results"]] == [("get, 1 jobs", "1 job")]
+    rate = report["rates"]["get"]
+    assert rate["jobs"] == 1
+    assert rate["points_per_second_and_core"] > 0 and rate["with_one_job"] > 0
+
+
+def test_sweep_says_what_fails() -> None:
+    done = bench("sweep", "--scenarios", "no-such", "--pairs", "2")
+    assert done.returncode == 1 and "no-such" in done.stderr
+
+
 def test_recovery_refuses() -> None:
     for wrong in (["--connections", "0"], ["--log", "3"], ["--runs", "1"]):
         done = bench("recovery", *wrong)
