@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-import sysconfig
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +27,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A bug. `scenarios`: arguments of `xenemu sweep` that find it; empty: the wrappers' own
-    simulation, tests/c/test_failover, does."""
+    """A bug. `scenarios`: arguments of `xenemu sweep` that find it; `simulated`: the sweep of the
+    wrappers alone, tests/c/test_failover, does."""
 
     name: str
     changes: tuple[Change, ...]
     scenarios: tuple[str, ...] = ()
+    simulated: bool = True
 
     def sources(self) -> dict[str, str]:
         """The changed files."""
@@ -57,6 +58,7 @@ class Mutant:
     def simulation(self) -> Path:
         """tests/c/test_failover with the bug in it."""
         program = BUILD / self.name / "test_failover"
+        program.parent.mkdir(parents=True, exist_ok=True)
         objects = self.compile("-DXE_TEST", "-DXE_STORE_POINTS")
         built = ROOT / "build" / "ctest"
         test = built / "tests" / "test_failover.o"
@@ -66,30 +68,19 @@ class Mutant:
     def core(self) -> Path:
         """The extension module with the bug in it."""
         changed = self.compile("-fPIC", "-fvisibility=hidden")
-        platform = f"{sysconfig.get_platform()}-{sysconfig.get_config_var('SOABI')[:11]}"
+        names = {f"csrc/{Path(file).with_suffix('.o')}" for file in self.sources()}
+        kept = [o for o in built_objects() if not any(str(o).endswith(f"/{n}") for n in names)]
+        assert len(built_objects()) - len(kept) == len(changed), self.name
         library = BUILD / self.name / "_machine.so"
-        kept = [
-            str(path)
-            for path in sorted(built_objects())
-            if str(path.relative_to(path.parents[len(path.parts) - 1])) not in changed
-            and not any(
-                str(path).endswith(f"/csrc/{Path(f).with_suffix('.o')}") for f in self.files
-            )
-        ]
-        assert kept, f"no objects of the extension for {platform}: make build"
-        run([*CC, "-shared", "-o", str(library), *kept, *map(str, changed), "-lm"])
+        library.parent.mkdir(parents=True, exist_ok=True)
+        run([*CC, "-shared", "-o", str(library), *map(str, kept), *map(str, changed), "-lm"])
         return library
-
-    @property
-    def files(self) -> set[str]:
-        """Names of the changed files."""
-        return {change.file for change in self.changes}
 
 
 def built_objects() -> list[Path]:
     """Objects of the extension, as `make build` left them."""
-    (folder,) = [path for path in (ROOT / "build").glob("temp.*") if path.is_dir()]
-    return list(folder.rglob("*.o"))
+    version = f"cpython-{sys.version_info.major}{sys.version_info.minor}"
+    return sorted((ROOT / "build").glob(f"temp.*-{version}/**/*.o"))
 
 
 def run(command: list[str]) -> None:
@@ -121,6 +112,7 @@ MUTANTS = (
                 "		c->attach = XE_DETACHED;\n		c->has_syn = false;",
             ),
         ),
+        ("put", "echo", "--faults", "200"),
     ),
     Mutant(
         "no-ack-clamp",
@@ -131,6 +123,7 @@ MUTANTS = (
                 "",
             ),
         ),
+        ("echo", "get", "--faults", "300"),
     ),
     Mutant(
         "delta-off-by-one",
@@ -141,10 +134,12 @@ MUTANTS = (
                 "(c->tcp_isn + 1) + 1;\n	c->tcp_ts0",
             ),
         ),
+        ("get", "--faults", "40"),
     ),
     Mutant(
         "dropped-off-by-one",
         (Change(RECOVER, "slot->drop_line = c->tcp_base;", "slot->drop_line = c->tcp_base + 1;"),),
+        ("get", "--faults", "40"),
     ),
     Mutant(
         "fin-not-suppressed",
@@ -156,10 +151,12 @@ MUTANTS = (
             ),
             Change(EGRESS, "	if (c->attach == XE_DETACHED)\n		return XE_DROP;\n", ""),
         ),
+        ("echo", "get", "keep-alive", "--kind", "app", "--faults", "300"),
     ),
     Mutant(
         "paws-ignored",
         (Change(RECOVER, "c->ts_delta = c->own_tsval + 1 - c->tcp_ts0;", "c->ts_delta = 0;"),),
+        ("get", "--faults", "60"),
     ),
     Mutant(
         "no-mutual-hearing",
@@ -179,6 +176,7 @@ MUTANTS = (
     Mutant(
         "in-flight-not-compared",
         (Change(OUTPUT, "		if (at < to) {", "		if (at < c->crc_at) {"),),
+        ("other-answer", "--faults", "400"),
     ),
     Mutant(
         "overlap-not-overwritten",
@@ -210,5 +208,22 @@ MUTANTS = (
                 "			s->count.old_resets++;",
             ),
         ),
+    ),
+    Mutant(
+        "no-fence",  # the old primary is neither paused nor cut off from the LAN
+        (
+            Change(
+                "xen/pair.c",
+                "	if (p->state == XE_PAIR_RECOVERING)\n		return -EBUSY;\n	r = xe_domain_pause(h, primary);\n	xe_assert(!r);\n	xe_unmap_log",
+                "	if (p->state == XE_PAIR_RECOVERING)\n		return -EBUSY;\n	r = 0;\n	xe_assert(!r);\n	xe_unmap_log",
+            ),
+            Change(
+                "machine_network.c",
+                "	if (xe_path_lookup(m->host, ip) != (int)n->id) {\n		xe_machine_drop(m, n->id, XE_DROP_SPOOFED);",
+                "	if (xe_path_lookup(m->host, ip) < 0) {\n		xe_machine_drop(m, n->id, XE_DROP_SPOOFED);",
+            ),
+        ),
+        ("get", "echo", "--kind", "any", "--how", "any", "--faults", "200"),
+        simulated=False,
     ),
 )

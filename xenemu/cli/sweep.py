@@ -155,7 +155,7 @@ def require_stores(at: str) -> None:
         raise click.UsageError("--at stores needs a core that is built to stop at them")
 
 
-def run_plan(plan: Plan, jobs: int, seconds: float | None, as_json: bool) -> int:
+def run_plan(plan: Plan, jobs: int, seconds: float | None, fail_fast: bool, as_json: bool) -> int:
     """All of a plan, or what of it the time allows; 0 if every property held."""
     interrupted = False
     with Pool(jobs) as pool, progress(plan.total, seconds) as show:
@@ -168,7 +168,7 @@ def run_plan(plan: Plan, jobs: int, seconds: float | None, as_json: bool) -> int
                 show(tally)
                 if outcome.failures and not as_json:
                     say("\n    ".join((replay_command(outcome), *outcome.failures)))
-                if time.monotonic() >= end:
+                if time.monotonic() >= end or (fail_fast and outcome.failures):
                     break
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rest does not take long
@@ -199,6 +199,7 @@ def run_plan(plan: Plan, jobs: int, seconds: float | None, as_json: bool) -> int
 @click.option("--jobs", type=click.IntRange(1), help="Processes [one for each CPU].")
 @click.option("--seed", type=click.IntRange(0, 2**31), default=1, show_default=True)
 @click.option("--seconds", type=click.FloatRange(1), help="Stop after that much time.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first violation.")
 @click.option("--replay", "replayed", metavar="POINT", help="One point, as a failure names it.")
 @click.option(
     "--pcap",
@@ -219,15 +220,17 @@ def sweep(
     jobs: int | None,
     seed: int,
     seconds: float | None,
+    fail_fast: bool,
     replayed: str | None,
     pcap: Path | None,
     as_json: bool,
 ) -> None:
     """Faults at chosen instants of the built-in scenarios, all of them or those named.
 
-    Scenarios: get, put, echo, keep-alive, half-close, idle, many. Ends with 1 if any property
-    was violated, and says for each how to replay it; with 130 after Ctrl-C. Of repeated faults
-    that left nobody to take over, which the host says loudly, only wrong bytes are violations.
+    Scenarios: get, put, echo, keep-alive, half-close, other-answer, idle, many. Ends with 1 if
+    any property was violated, and says for each how to replay it; with 130 after Ctrl-C. Of
+    repeated faults that left nobody to take over, which the host says loudly, only wrong bytes
+    are violations.
     """
     unknown = [name for name in scenarios if name not in SCENARIOS]
     if unknown:
@@ -249,7 +252,7 @@ def sweep(
         if replayed is not None:
             status = replay(replayed, pcap, as_json)
         else:
-            status = run_plan(plan, jobs or os.cpu_count() or 1, seconds, as_json)
+            status = run_plan(plan, jobs or os.cpu_count() or 1, seconds, fail_fast, as_json)
     except OSError as error:
         complain(error)
         status = 1

@@ -170,6 +170,23 @@ async def half_close(seed: int, report: Report) -> None:
     await close(stream, report)
 
 
+async def other_answer(seed: int, report: Report) -> None:
+    """Whatever comes is of one incarnation of the service, also when the connection breaks."""
+    reader, writer = stream = await connect()
+    writer.write(b"?")
+    got = b""
+    try:
+        while piece := await reader.read(SIZE):
+            got += piece
+    finally:
+        if len(got) > HEADER.size:
+            answer, size = HEADER.unpack_from(got)
+            whole = content(answer, size)
+            report.check("answer", got[HEADER.size :], whole[: len(got) - HEADER.size])
+    report.check("its size", b"%d" % len(got), b"%d" % (HEADER.size + size))
+    await close(stream, report)
+
+
 async def idle(seed: int, report: Report) -> None:
     """Many connections that wait for the last of them, and then each say a little."""
     gate = asyncio.Semaphore(AT_ONCE)

@@ -47,13 +47,15 @@ def two_uploads(seed: int) -> dict[str, bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`arguments` None: those of the file server."""
+    """`arguments` None: those of the file server. `diverges`: the service answers differently each
+    time, so a connection may be reset, with an event; never a wrong byte."""
 
     client: Client
     program: str = HTTPD
     arguments: tuple[str, ...] | None = None
     files: Files = no_files
     stored: Files = no_files
+    diverges: bool = False
 
     def program_of(self, seed: int, report: Report) -> Callable[[list[str]], object]:
         """The client as a guest program; it ends with 1 when its connection did not last."""
@@ -76,6 +78,9 @@ SCENARIOS = {
     "echo": Scenario(clients.echo, ECHO, ()),
     "keep-alive": Scenario(clients.keep_alive, files=served, stored=two_uploads),
     "half-close": Scenario(clients.half_close, "xenemu.lab.services:after_eof", ()),
+    "other-answer": Scenario(
+        clients.other_answer, "xenemu.lab.services:other_answer", (), diverges=True
+    ),
     "idle": Scenario(clients.idle, ECHO, ("5",)),
     "many": Scenario(clients.many, ECHO, ()),
 }

@@ -5,12 +5,14 @@ service checks that stream too, and its last byte says whether it was right.
 """
 
 import asyncio
+import os
 import random
 import struct
 
 HEADER = struct.Struct("!QQ")
 PORT = 80
 CHUNK = 32 * 1024
+OTHER_SIZE = 256 * 1024
 RIGHT, WRONG = b"+", b"-"
 
 
@@ -45,6 +47,15 @@ async def serve_after_eof(reader: asyncio.StreamReader, writer: asyncio.StreamWr
     await close(writer)
 
 
+async def serve_other_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answers with a stream that each incarnation of the service chooses anew."""
+    await reader.readexactly(1)
+    seed = int.from_bytes(os.urandom(8), "big")
+    writer.write(HEADER.pack(seed, OTHER_SIZE) + content(seed, OTHER_SIZE))
+    await writer.drain()
+    await close(writer)
+
+
 async def close(writer: asyncio.StreamWriter) -> None:
     """All is sent, then FIN."""
     writer.close()
@@ -55,6 +66,13 @@ async def echo(argv: list[str]) -> int:
     """echo [BACKLOG]: serves until it is cancelled."""
     backlog = int(argv[0]) if argv else 100
     server = await asyncio.start_server(serve_echo, "0.0.0.0", PORT, backlog=backlog)
+    await server.serve_forever()
+    return 0
+
+
+async def other_answer(argv: list[str]) -> int:
+    """other_answer: serves until it is cancelled."""
+    server = await asyncio.start_server(serve_other_answer, "0.0.0.0", PORT)
     await server.serve_forever()
     return 0
 

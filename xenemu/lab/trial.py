@@ -28,7 +28,8 @@ PROTECTED_SECONDS = 60.0
 QUIET_SECONDS = 130  # TIME_WAIT and tombstones are over
 CLEANUP_EVERY = 50  # runs of which one is followed until nothing is left of it
 MTIME = 1_100_000_000  # of the files that are served: it is in their answers
-LOUD = ("connection-unprotected", "connection-reset", "connection-diverged")
+DIVERGED = "connection-diverged"
+LOUD = ("connection-unprotected", "connection-reset", DIVERGED)
 LOST = ("no-backup", "recovery-failed")
 
 Arrive = Callable[[Point], bool]
@@ -245,8 +246,10 @@ class Trial:
         names = [event.name for event in system.log.since()]
         lost = self.faults > 1 and any(name in LOST for name in names)
         broken += [f"event {name}" for name in dict.fromkeys(names) if name in LOUD + LOST]
+        if self.scenario.diverges and DIVERGED in names:
+            broken = []
         wrong += fenced_that_spoke(core.trace(self._first_trace))
-        if ended and not broken and not wrong:
+        if ended and not broken and not wrong and DIVERGED not in names:
             wrong += self._stored() + self._cleaned_up()
         return Verdict(
             failures=tuple(wrong if lost else wrong + broken),
