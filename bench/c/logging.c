@@ -59,7 +59,7 @@ struct bench_logger {
 static int open_memory(struct bench_log *b)
 {
 	uint64_t log = (uint64_t)b->extents * XE_EXTENT_SIZE;
-	int rc = xe_memory_open(&b->memory, log + b->walk);
+	int rc = xe_memory_open(&b->memory, log + b->walk, true);
 
 	if (rc)
 		return rc;

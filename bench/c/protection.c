@@ -85,7 +85,7 @@ struct bench_transfer {
 static int open_memory(struct bench_pair *b, uint32_t extents)
 {
 	uint64_t log = (uint64_t)extents * XE_EXTENT_SIZE;
-	int rc = xe_memory_open(&b->memory, log + b->log_bytes);
+	int rc = xe_memory_open(&b->memory, log + b->log_bytes, true);
 
 	if (rc)
 		return rc;
