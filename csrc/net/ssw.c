@@ -36,7 +36,7 @@ int xe_ssw_create(struct xe_ssw **out, uint8_t *const *extent, uint32_t extents)
 	memset(s->bucket, 0xff, s->log.slots * sizeof(*s->bucket));
 	xe_log_format(&s->log);
 	s->generation = 1;
-	s->starved_until = XE_NEVER;
+	s->starved_until = s->reset_again_at = XE_NEVER;
 	*out = s;
 	return 0;
 out:
@@ -287,7 +287,27 @@ void xe_ssw_refuse(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
 	c->kill_seq = c->peer_isn + 1 + (uint32_t)known_end;
 	xe_ssw_bury(s, c, now);
 	c->refused = true;
+	c->resets_left = XE_SSW_RESETS - 1;
+	if (s->reset_again_at == XE_NEVER)
+		s->reset_again_at = now + XE_SSW_RESET_AGAIN;
 	xe_ssw_todo(s, c, XE_TODO_RESET | (known ? XE_TODO_KILL : 0));
+}
+
+void xe_ssw_reset_again(struct xe_ssw *s, xe_ns now)
+{
+	bool more = false;
+
+	if (now < s->reset_again_at)
+		return;
+	for (uint32_t i = 0; i < s->log.slots; i++) {
+		struct xe_conn *c = &s->conn[i];
+
+		if (c->state != XE_CONN_TOMBSTONE || !c->refused || c->resets_left == 0)
+			continue;
+		xe_ssw_todo(s, c, XE_TODO_RESET);
+		more |= --c->resets_left > 0;
+	}
+	s->reset_again_at = more ? now + XE_SSW_RESET_AGAIN : XE_NEVER;
 }
 
 void xe_ssw_diverged(struct xe_ssw *s, struct xe_conn *c, uint64_t at, xe_ns now)

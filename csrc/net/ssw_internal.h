@@ -10,11 +10,13 @@
 enum {
 	XE_SSW_RANGES = 16,
 	XE_SSW_EVENTS = 256,
+	XE_SSW_RESETS = 3,
 	XE_SSW_RETRY = 5000000,       /* ns between fake SYNs of one connection */
 	XE_SSW_PACE = 256,            /* fake handshakes under way at once */
 };
 
 #define XE_SSW_TOMBSTONE (60 * XE_SECOND) /* 2 MSL */
+#define XE_SSW_RESET_AGAIN XE_SECOND      /* a reset may be lost, and nothing asks for it again */
 #define XE_SSW_STARVE (200 * XE_MS)       /* without a free block */
 
 enum xe_conn_state {
@@ -86,6 +88,7 @@ struct xe_conn {
 
 	/* The new TCP after a recovery: visible = its number + delta. */
 	uint32_t reset_seq, kill_seq; /* of the next RST to the peer, and to TCP */
+	uint32_t resets_left;
 	uint32_t delta, ts_delta, tcp_isn, tcp_ts0;
 	uint64_t tcp_base; /* U: offset of its first byte */
 	uint64_t tcp_sent; /* highest offset sent by it, FIN counted */
@@ -103,6 +106,7 @@ struct xe_ssw {
 	uint32_t cursor;
 	uint32_t generation;
 	xe_ns next_fake_at; /* no fake SYN is due before */
+	xe_ns reset_again_at; /* of refused connections; XE_NEVER: none */
 	xe_ns starved_until; /* then something is done about it; XE_NEVER: there is room */
 	bool recovering; /* detached and no TCP yet, or not all re-established */
 	bool replaying;
@@ -147,6 +151,7 @@ void xe_ssw_settle(struct xe_ssw *s, struct xe_conn *c);
 void xe_ssw_free(struct xe_ssw *s, struct xe_conn *c);
 /* Ends a connection loudly, for the peer and for TCP: what the peer says is answered by RST. */
 void xe_ssw_refuse(struct xe_ssw *s, struct xe_conn *c, xe_ns now);
+void xe_ssw_reset_again(struct xe_ssw *s, xe_ns now);
 void xe_ssw_bury(struct xe_ssw *s, struct xe_conn *c, xe_ns now);
 /* The slot is (re)initialised when TCP answers a SYN. */
 void xe_ssw_open(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *synack);

@@ -385,6 +385,7 @@ size_t xe_ssw_dispatch(struct xe_ssw *s, uint8_t *buf, size_t cap, enum xe_direc
 	struct xe_conn *c;
 
 	xe_ssw_relieve(s, now);
+	xe_ssw_reset_again(s, now);
 	while (s->queue_count > 0) {
 		c = &s->conn[s->queue[s->queue_head]];
 		while (c->todo) {
@@ -406,9 +407,10 @@ size_t xe_ssw_dispatch(struct xe_ssw *s, uint8_t *buf, size_t cap, enum xe_direc
 
 xe_ns xe_ssw_poll_at(const struct xe_ssw *s)
 {
-	xe_ns fake_at = s->replaying && s->to_reestablish > 0 ? s->next_fake_at : XE_NEVER;
+	xe_ns next_at = s->replaying && s->to_reestablish > 0 ? s->next_fake_at : XE_NEVER;
 
 	if (s->queue_count > 0)
 		return 0;
-	return fake_at < s->starved_until ? fake_at : s->starved_until;
+	next_at = next_at < s->reset_again_at ? next_at : s->reset_again_at;
+	return next_at < s->starved_until ? next_at : s->starved_until;
 }

@@ -1397,6 +1397,16 @@ static void test_dropped_output_diverged(void)
 	xe_assert(out(XE_RST | XE_ACK, 60, 0, 0) == XE_DROP && event(XE_SSW_DIVERGED));
 	expect_own(XE_TO_NETWORK, XE_RST | XE_ACK);
 	xe_assert(w.p.seg.seq == own_seq(100));
+	expect_own(XE_TO_GUEST, XE_RST);
+	for (int again = 1; again < XE_SSW_RESETS; again++) { /* it may have been lost */
+		expect_quiet();
+		xe_assert(xe_ssw_poll_at(w.s) == w.now + XE_SSW_RESET_AGAIN);
+		w.now += XE_SSW_RESET_AGAIN;
+		expect_own(XE_TO_NETWORK, XE_RST | XE_ACK);
+		xe_assert(w.p.seg.seq == own_seq(100));
+	}
+	expect_quiet();
+	xe_assert(xe_ssw_poll_at(w.s) == XE_NEVER);
 }
 
 /* ---- what the new TCP is ---- */

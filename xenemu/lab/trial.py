@@ -241,13 +241,13 @@ class Trial:
         self.witness.feed(core.captured())
         wrong, broken = self.witness.verdict()
         wrong, broken = report.wrong + wrong, report.broken + broken
-        if not ended:
-            broken.append(f"the client hangs: not done {bound:g} s after the fault")
         names = [event.name for event in system.log.since()]
         lost = self.faults > 1 and any(name in LOST for name in names)
         broken += [f"event {name}" for name in dict.fromkeys(names) if name in LOUD + LOST]
         if self.scenario.diverges and DIVERGED in names:
             broken = []
+        if not ended:
+            broken.append(f"the client hangs: not done {bound:g} s after the fault")
         wrong += fenced_that_spoke(core.trace(self._first_trace))
         if ended and not broken and not wrong and DIVERGED not in names:
             wrong += self._stored() + self._cleaned_up()
