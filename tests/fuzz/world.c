@@ -227,8 +227,10 @@ void world_advance(struct world *w, xe_ns by)
 {
 	w->now += by;
 	xe_tcp_timers(w->stack, w->now);
-	if (w->up && !w->paused)
+	if (w->up && !w->paused) {
 		xe_tcp_timers(w->server.tcp, w->now);
+		xe_sockets_tick(&w->server, w->now);
+	}
 }
 
 void world_pause(struct world *w, bool on)
@@ -609,7 +611,8 @@ static xe_ns next_deadline(const struct world *w)
 	xe_ns ssw = xe_ssw_poll_at(w->ssw);
 
 	at = server < at ? server : at;
-	return ssw < at ? ssw : at;
+	at = ssw < at ? ssw : at;
+	return w->server.replaying && at > w->now + XE_SECOND ? w->now + XE_SECOND : at;
 }
 
 static bool over(const struct client *c)
