@@ -207,7 +207,7 @@ void xe_ssw_open(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *s
 	c->has_syn = c->recovered = c->unprotected = c->early_fin = false;
 	c->refused = c->squeezed = c->lacking = false;
 	c->fins = 0;
-	c->todo = 0;
+	c->due = 0;
 	c->ranges = 0;
 	c->inject = (struct xe_stretch){0, 0};
 	c->crc_at = c->check_line = c->verified = c->replay_line = 0;
@@ -272,7 +272,7 @@ void xe_ssw_bury(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
 	c->state = XE_CONN_TOMBSTONE;
 	c->tombstone_until = now + XE_SSW_TOMBSTONE;
 	c->ranges = 0;
-	c->todo &= XE_TODO_FIN_ACK;
+	c->due &= XE_DUE_FIN_ACK;
 }
 
 void xe_ssw_refuse(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
@@ -290,7 +290,7 @@ void xe_ssw_refuse(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
 	c->resets_left = XE_SSW_RESETS - 1;
 	if (s->reset_again_at == XE_NEVER)
 		s->reset_again_at = now + XE_SSW_RESET_AGAIN;
-	xe_ssw_todo(s, c, XE_TODO_RESET | (known ? XE_TODO_KILL : 0));
+	xe_ssw_due(s, c, XE_DUE_RESET | (known ? XE_DUE_KILL : 0));
 }
 
 void xe_ssw_reset_again(struct xe_ssw *s, xe_ns now)
@@ -304,7 +304,7 @@ void xe_ssw_reset_again(struct xe_ssw *s, xe_ns now)
 
 		if (c->state != XE_CONN_TOMBSTONE || !c->refused || c->resets_left == 0)
 			continue;
-		xe_ssw_todo(s, c, XE_TODO_RESET);
+		xe_ssw_due(s, c, XE_DUE_RESET);
 		more |= --c->resets_left > 0;
 	}
 	s->reset_again_at = more ? now + XE_SSW_RESET_AGAIN : XE_NEVER;
@@ -352,9 +352,9 @@ void xe_ssw_unprotect(struct xe_ssw *s, struct xe_conn *c, int error)
 	xe_ssw_notify(s, XE_SSW_UNPROTECTED, xe_conn_index(s, c), (uint64_t)error);
 }
 
-void xe_ssw_todo(struct xe_ssw *s, struct xe_conn *c, uint16_t what)
+void xe_ssw_due(struct xe_ssw *s, struct xe_conn *c, uint16_t what)
 {
-	c->todo |= what;
+	c->due |= what;
 	if (c->queued)
 		return;
 	c->queued = true;

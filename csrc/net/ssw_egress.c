@@ -23,7 +23,7 @@ static enum xe_verdict send_synack(struct xe_ssw *s, struct xe_conn *c, struct x
 	if (!c->recovered || p->seg.seq != c->tcp_isn)
 		return XE_PASS;
 	if (c->state != XE_CONN_SYN_RCVD) { /* our third step was lost */
-		xe_ssw_todo(s, c, XE_TODO_ACK);
+		xe_ssw_due(s, c, XE_DUE_ACK);
 		return XE_DROP;
 	}
 	xe_ssw_restore_synack(c, p);
@@ -65,7 +65,7 @@ static enum xe_verdict send_buried(struct xe_ssw *s, struct xe_conn *c, const st
 	if (!(p->seg.flags &
 	      XE_RST)) { /* our reset did not fit, or a new SYN: this tells the number */
 		c->kill_seq = p->seg.ack;
-		xe_ssw_todo(s, c, XE_TODO_KILL);
+		xe_ssw_due(s, c, XE_DUE_KILL);
 	}
 	return XE_DROP;
 }
@@ -224,7 +224,7 @@ static enum xe_verdict send_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 	note_sent(s, c, p, (uint64_t)offset);
 	note_tsval(s, c, p);
 	if (c->recovered && (p->seg.flags & XE_FIN) && (c->fins & XE_LOG_OWN_FIN_ACKED)) {
-		xe_ssw_todo(s, c, XE_TODO_FIN_ACK); /* the peer has it and may be gone */
+		xe_ssw_due(s, c, XE_DUE_FIN_ACK); /* the peer has it and may be gone */
 		xe_ssw_check_closed(s, c, now);
 		return XE_DROP;
 	}

@@ -64,7 +64,7 @@ static void inject(struct xe_ssw *s, struct xe_conn *c, struct xe_stretch r)
 		c->inject = r;
 	else
 		c->inject.to = r.to;
-	xe_ssw_todo(s, c, XE_TODO_INJECT);
+	xe_ssw_due(s, c, XE_DUE_INJECT);
 }
 
 static void commit_logged(struct xe_ssw *s, struct xe_conn *c, uint64_t end)
@@ -342,14 +342,14 @@ static enum xe_verdict take_tombstone(struct xe_ssw *s, struct xe_conn *c, struc
 	if (c->refused) { /* a challenge ACK tells the exact number (RFC 5961) */
 		if (!(p->seg.flags & XE_RST) && (p->seg.flags & XE_ACK)) {
 			c->reset_seq = p->seg.ack;
-			xe_ssw_todo(s, c, XE_TODO_RESET);
+			xe_ssw_due(s, c, XE_DUE_RESET);
 		}
 		return XE_DROP;
 	}
 	if (!c->recovered && c->attach == XE_LIVE)
 		return XE_PASS; /* its own TCP still knows */
 	if (p->seg.flags & XE_FIN)
-		xe_ssw_todo(s, c, XE_TODO_ANSWER);
+		xe_ssw_due(s, c, XE_DUE_ANSWER);
 	return XE_DROP;
 }
 

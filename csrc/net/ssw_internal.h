@@ -35,15 +35,15 @@ enum xe_conn_attach {
 
 /* packets to make */
 enum {
-	XE_TODO_ACK = 1,     /* third step of the fake handshake */
-	XE_TODO_FIN = 2,     /* the logged FIN, to TCP */
-	XE_TODO_WAKE = 4,    /* the log's end, to the peer */
-	XE_TODO_ANSWER = 8,  /* a tombstone's ACK */
-	XE_TODO_RESET = 16,  /* RST to the peer */
-	XE_TODO_KILL = 32,   /* RST to TCP */
-	XE_TODO_INJECT = 64, /* payload that was logged out of order, to TCP */
-	XE_TODO_UPDATE = 128, /* a larger window, to the peer */
-	XE_TODO_FIN_ACK =
+	XE_DUE_ACK = 1,     /* third step of the fake handshake */
+	XE_DUE_FIN = 2,     /* the logged FIN, to TCP */
+	XE_DUE_WAKE = 4,    /* the log's end, to the peer */
+	XE_DUE_ANSWER = 8,  /* a tombstone's ACK */
+	XE_DUE_RESET = 16,  /* RST to the peer */
+	XE_DUE_KILL = 32,   /* RST to TCP */
+	XE_DUE_INJECT = 64, /* payload that was logged out of order, to TCP */
+	XE_DUE_UPDATE = 128, /* a larger window, to the peer */
+	XE_DUE_FIN_ACK =
 		256, /* the peer's ack of our FIN, which it sent before the fault, to TCP */
 };
 
@@ -54,7 +54,7 @@ struct xe_stretch {
 struct xe_conn {
 	uint8_t state, attach, options, fins;
 	uint8_t peer_wscale, own_wscale, tcp_wscale;
-	uint16_t todo;
+	uint16_t due;
 	bool unprotected, recovered, queued, has_syn, early_fin, refused;
 	bool squeezed;           /* was told less than its TCP's window */
 	bool lacking;            /* TCP has not got all ranges: they were logged before it came */
@@ -156,7 +156,7 @@ void xe_ssw_bury(struct xe_ssw *s, struct xe_conn *c, xe_ns now);
 /* The slot is (re)initialised when TCP answers a SYN. */
 void xe_ssw_open(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *synack);
 void xe_ssw_unprotect(struct xe_ssw *s, struct xe_conn *c, int error);
-void xe_ssw_todo(struct xe_ssw *s, struct xe_conn *c, uint16_t what);
+void xe_ssw_due(struct xe_ssw *s, struct xe_conn *c, uint16_t what);
 void xe_ssw_notify(struct xe_ssw *s, uint32_t kind, uint32_t slot, uint64_t value);
 /* Our SYN/ACK to a fake SYN came; whether it goes on to the peer (half-done handshake). */
 enum xe_verdict xe_ssw_reestablished(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,

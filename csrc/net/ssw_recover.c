@@ -63,7 +63,7 @@ void xe_ssw_detach(struct xe_ssw *s, xe_ns now)
 		}
 		c->attach = XE_DETACHED;
 		c->has_syn = false;
-		c->todo &= XE_TODO_ANSWER | XE_TODO_RESET;
+		c->due &= XE_DUE_ANSWER | XE_DUE_RESET;
 		c->early_fin = c->squeezed = false;
 		c->inject = (struct xe_stretch){0, 0};
 		if (c->state != XE_CONN_TOMBSTONE)
@@ -149,7 +149,7 @@ void xe_ssw_reset_old(struct xe_ssw *s, struct xe_conn *c, uint32_t seq, xe_ns n
 {
 	s->count.old_resets++;
 	c->kill_seq = seq;
-	xe_ssw_todo(s, c, XE_TODO_KILL);
+	xe_ssw_due(s, c, XE_DUE_KILL);
 	c->retry_at = now;
 	s->next_fake_at = 0;
 }
@@ -202,7 +202,7 @@ enum xe_verdict xe_ssw_reestablished(struct xe_ssw *s, struct xe_conn *c, struct
 	c->lacking = c->ranges > 0;
 	if (c->rcv_logged > c->fake_line) { /* came since the fake SYN */
 		c->inject = (struct xe_stretch){c->fake_line, c->rcv_logged};
-		xe_ssw_todo(s, c, XE_TODO_INJECT);
+		xe_ssw_due(s, c, XE_DUE_INJECT);
 	}
 	s->count.reestablished++;
 	write_lines(s, c);
@@ -211,8 +211,7 @@ enum xe_verdict xe_ssw_reestablished(struct xe_ssw *s, struct xe_conn *c, struct
 		xe_ssw_restore_synack(c, p);
 		return XE_PASS;
 	}
-	xe_ssw_todo(s, c,
-		    XE_TODO_ACK | XE_TODO_WAKE | ((c->fins & XE_LOG_PEER_FIN) ? XE_TODO_FIN : 0));
+	xe_ssw_due(s, c, XE_DUE_ACK | XE_DUE_WAKE | ((c->fins & XE_LOG_PEER_FIN) ? XE_DUE_FIN : 0));
 	return XE_DROP;
 }
 
@@ -269,7 +268,7 @@ static size_t inject(struct xe_ssw *s, struct xe_conn *c, uint8_t *buf, size_t c
 	c->inject.from += n;
 	s->count.injected_bytes += n;
 	if (c->inject.from < c->inject.to)
-		xe_ssw_todo(s, c, XE_TODO_INJECT);
+		xe_ssw_due(s, c, XE_DUE_INJECT);
 	return xe_wire_build(buf, cap, &seg, NULL, n);
 }
 
@@ -310,28 +309,28 @@ static void wake(struct xe_ssw *s, struct xe_conn *c)
 	}
 }
 
-/* Builds the packet of one bit of c->todo; 0 if there is none to make any more. */
+/* Builds the packet of one bit of c->due; 0 if there is none to make any more. */
 static size_t make(struct xe_ssw *s, struct xe_conn *c, uint16_t what, uint8_t *buf, size_t cap)
 {
 	uint64_t peer_end = c->rcv_logged + ((c->fins & XE_LOG_PEER_FIN) ? 1 : 0);
 
 	switch (what) {
-	case XE_TODO_ACK:
+	case XE_DUE_ACK:
 		return to_guest(c, XE_ACK, c->fake_line, buf, cap);
-	case XE_TODO_FIN:
+	case XE_DUE_FIN:
 		return to_guest(c, XE_ACK | XE_FIN, c->peer_fin_at, buf, cap);
-	case XE_TODO_KILL:
+	case XE_DUE_KILL:
 		return kill_guest(c, buf, cap);
-	case XE_TODO_INJECT:
+	case XE_DUE_INJECT:
 		return c->inject.from < c->inject.to ? inject(s, c, buf, cap) : 0;
-	case XE_TODO_FIN_ACK:
+	case XE_DUE_FIN_ACK:
 		return ack_fin(c, peer_end, buf, cap);
-	case XE_TODO_WAKE:
+	case XE_DUE_WAKE:
 		wake(s, c);
 		return to_peer(s, c, XE_ACK, c->fake_line, c->tcp_right, buf, cap);
-	case XE_TODO_UPDATE:
+	case XE_DUE_UPDATE:
 		return to_peer(s, c, XE_ACK, c->ack_sent, c->right_edge, buf, cap);
-	case XE_TODO_RESET:
+	case XE_DUE_RESET:
 		return to_peer(s, c, XE_ACK | XE_RST, peer_end, peer_end, buf, cap);
 	default:
 		s->count.tombstone_answers++;
@@ -339,20 +338,20 @@ static size_t make(struct xe_ssw *s, struct xe_conn *c, uint16_t what, uint8_t *
 	}
 }
 
-static size_t do_todo(struct xe_ssw *s, struct xe_conn *c, uint8_t *buf, size_t cap,
-		      enum xe_direction *to)
+static size_t next_due(struct xe_ssw *s, struct xe_conn *c, uint8_t *buf, size_t cap,
+		       enum xe_direction *to)
 {
 	static const uint16_t order[] = {
-		XE_TODO_ACK,   XE_TODO_WAKE, XE_TODO_INJECT, XE_TODO_FIN,    XE_TODO_FIN_ACK,
-		XE_TODO_RESET, XE_TODO_KILL, XE_TODO_UPDATE, XE_TODO_ANSWER,
+		XE_DUE_ACK,   XE_DUE_WAKE, XE_DUE_INJECT, XE_DUE_FIN,    XE_DUE_FIN_ACK,
+		XE_DUE_RESET, XE_DUE_KILL, XE_DUE_UPDATE, XE_DUE_ANSWER,
 	};
-	const uint16_t inside = XE_TODO_ACK | XE_TODO_FIN | XE_TODO_KILL | XE_TODO_INJECT |
-				XE_TODO_FIN_ACK;
+	const uint16_t inside = XE_DUE_ACK | XE_DUE_FIN | XE_DUE_KILL | XE_DUE_INJECT |
+				XE_DUE_FIN_ACK;
 	unsigned i = 0;
 
-	while (!(c->todo & order[i]))
+	while (!(c->due & order[i]))
 		i++;
-	c->todo &= (uint16_t)~order[i];
+	c->due &= (uint16_t)~order[i];
 	*to = order[i] & inside ? XE_TO_GUEST : XE_TO_NETWORK;
 	return make(s, c, order[i], buf, cap);
 }
@@ -388,8 +387,8 @@ size_t xe_ssw_dispatch(struct xe_ssw *s, uint8_t *buf, size_t cap, enum xe_direc
 	xe_ssw_reset_again(s, now);
 	while (s->queue_count > 0) {
 		c = &s->conn[s->queue[s->queue_head]];
-		while (c->todo) {
-			size_t len = do_todo(s, c, buf, cap, to);
+		while (c->due) {
+			size_t len = next_due(s, c, buf, cap, to);
 
 			if (len > 0)
 				return len;

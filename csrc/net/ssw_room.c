@@ -62,7 +62,7 @@ static void tell_room(struct xe_ssw *s)
 		struct xe_conn *c = &s->conn[i];
 
 		if (c->squeezed && c->state == XE_CONN_ESTABLISHED && c->attach == XE_LIVE)
-			xe_ssw_todo(s, c, XE_TODO_UPDATE);
+			xe_ssw_due(s, c, XE_DUE_UPDATE);
 	}
 }
 
