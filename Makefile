@@ -152,7 +152,7 @@ bench: build
 check: check-ruff check-types check-layers check-c
 
 check-ruff: build
-	$(PY) -m ruff check .
+	$(PY) -m ruff check --no-cache .
 	$(PY) -m ruff format --check .
 
 check-types: build
