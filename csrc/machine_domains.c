@@ -11,7 +11,6 @@
 
 #include "base/abi.h"
 #include "machine_internal.h"
-#include "net/log.h"
 
 static void close_guards(struct xe_machine *m)
 {
@@ -181,42 +180,16 @@ int xe_machine_fence_backup(struct xe_machine *m, uint32_t primary)
 	return rc;
 }
 
-/* Each connection of the log gets a reset. What the log says may be a dying kernel's scribbling:
- * a peer that doubts the number asks with an ACK (RFC 5961) and gets the right one then. */
-static void reset_connections(struct xe_machine *m, uint32_t primary)
-{
-	uint8_t *extent[XE_MAX_EXTENTS];
-	int n = xe_pair_log_extents(m->host, primary, extent, XE_MAX_EXTENTS);
-	struct xe_log log;
-
-	if (n <= 0 || xe_log_open(&log, extent, (uint32_t)n))
-		return;
-	for (uint32_t i = 0; i < log.slots; i++) {
-		const struct xe_log_slot *slot = xe_log_slot(&log, i);
-		uint32_t state = XE_LOG_LOAD(slot->state);
-		struct xe_segment rst = {
-			.saddr = slot->local_addr,
-			.sport = slot->local_port,
-			.daddr = slot->peer_addr,
-			.dport = slot->peer_port,
-			.seq = slot->own_isn + 1 + (uint32_t)XE_LOG_LOAD(slot->sent_max) +
-			       !!(slot->fins & XE_LOG_OWN_FIN_ACKED),
-			.flags = XE_RST,
-		};
-
-		if (state == XE_LOG_ESTABLISHED || state == XE_LOG_SYN_RCVD)
-			xe_network_reset(m, &rst);
-	}
-	xe_log_close(&log);
-}
-
 int xe_machine_give_up(struct xe_machine *m, uint32_t primary)
 {
+	struct xe_guard *g = xe_guard_of_pair(m, primary);
 	struct xe_pair_info pair;
 	int rc = xe_pair_info(m->host, primary, &pair);
 
-	if (rc == 0 && pair.state == XE_PAIR_RECOVERING && !pair.backup)
-		reset_connections(m, primary);
+	if (rc == 0 && g && pair.state == XE_PAIR_RECOVERING && !pair.backup) {
+		xe_ssw_give_up(g->ssw, m->now);
+		xe_network_settle(m);
+	}
 	if (rc == 0)
 		rc = xe_vzs_give_up(m->host, primary);
 	if (rc)

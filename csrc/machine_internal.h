@@ -132,7 +132,6 @@ void xe_network_deliver(struct xe_machine *m, struct xe_node *n, uint32_t packet
 /* Sends what stacks and wrappers have to send, until nothing is left at this instant. */
 void xe_network_settle(struct xe_machine *m);
 /* A reset from an address that no domain has any more. */
-void xe_network_reset(struct xe_machine *m, const struct xe_segment *rst);
 void xe_network_resume(struct xe_machine *m, struct xe_node *n);
 void xe_network_purge(struct xe_machine *m, struct xe_node *n);
 void xe_network_wrapper_events(struct xe_machine *m);

@@ -138,13 +138,6 @@ static void onto_lan(struct xe_machine *m, const uint8_t *data, size_t len)
 		xe_buffer_give(m, packet);
 }
 
-void xe_network_reset(struct xe_machine *m, const struct xe_segment *rst)
-{
-	uint8_t packet[XE_PACKET_BYTES];
-
-	onto_lan(m, packet, xe_wire_build(packet, sizeof(packet), rst, NULL, 0));
-}
-
 static bool is_lost(const struct xe_machine *m, uint32_t ip)
 {
 	for (uint32_t i = 0; i < m->lost_count; i++) {
@@ -158,6 +151,7 @@ static bool is_lost(const struct xe_machine *m, uint32_t ip)
 static void refuse(struct xe_machine *m, uint8_t *data, size_t len)
 {
 	struct xe_segment rst = {.flags = XE_RST};
+	uint8_t packet[XE_PACKET_BYTES];
 	struct xe_packet p;
 
 	if (xe_wire_parse(&p, data, len, true) || p.seg.flags & XE_RST)
@@ -173,7 +167,7 @@ static void refuse(struct xe_machine *m, uint8_t *data, size_t len)
 		rst.ack = p.seg.seq + p.payload_len + !!(p.seg.flags & XE_SYN) +
 			  !!(p.seg.flags & XE_FIN);
 	}
-	xe_network_reset(m, &rst);
+	onto_lan(m, packet, xe_wire_build(packet, sizeof(packet), &rst, NULL, 0));
 }
 
 void xe_network_arrive(struct xe_machine *m, uint32_t packet)

@@ -62,6 +62,9 @@ void xe_ssw_detach(struct xe_ssw *s, xe_ns now);
 /* A new TCP is there: re-establish; the number of connections to do. */
 uint32_t xe_ssw_replay(struct xe_ssw *s, xe_ns now);
 
+/* No TCP will ever be there again: every connection is reset. */
+void xe_ssw_give_up(struct xe_ssw *s, xe_ns now);
+
 bool xe_ssw_next_event(struct xe_ssw *s, struct xe_ssw_event *e);
 void xe_ssw_info(const struct xe_ssw *s, struct xe_ssw_info *info);
 const struct xe_ssw_counters *xe_ssw_counters(const struct xe_ssw *s);

@@ -98,6 +98,16 @@ uint32_t xe_ssw_replay(struct xe_ssw *s, xe_ns now)
 	return s->to_reestablish;
 }
 
+void xe_ssw_give_up(struct xe_ssw *s, xe_ns now)
+{
+	for (uint32_t i = 0; i < s->log.slots; i++) {
+		struct xe_conn *c = &s->conn[i];
+
+		if (c->state == XE_CONN_SYN_RCVD || c->state == XE_CONN_ESTABLISHED)
+			xe_ssw_refuse(s, c, now);
+	}
+}
+
 static struct xe_segment segment(const struct xe_conn *c, enum xe_direction to)
 {
 	struct xe_segment seg = {.flags = XE_ACK};

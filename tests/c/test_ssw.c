@@ -1409,6 +1409,18 @@ static void test_dropped_output_diverged(void)
 	xe_assert(xe_ssw_poll_at(w.s) == XE_NEVER);
 }
 
+static void test_given_up(void)
+{
+	handshake();
+	xe_assert(in_data(0, 300) == XE_PASS && out(XE_ACK, 0, 300, 200) == XE_PASS);
+	xe_ssw_detach(w.s, w.now);
+	memset(slot(), 0xff, sizeof(struct xe_log_slot)); /* the dead kernel's last deed */
+	xe_ssw_give_up(w.s, w.now);
+	expect_own(XE_TO_NETWORK, XE_RST | XE_ACK);
+	xe_assert(w.p.seg.seq == own_seq(200) && w.p.seg.ack == peer_seq(300));
+	expect_quiet();
+}
+
 /* ---- what the new TCP is ---- */
 
 static void test_lacking_options_refused(void)
@@ -1831,6 +1843,7 @@ static const struct test tests[] = {
 	TEST(test_new_output_is_free),
 	TEST(test_acked_before_compared),
 	TEST(test_dropped_output_diverged),
+	TEST(test_given_up),
 	TEST(test_lacking_options_refused),
 	TEST(test_old_incarnation_reset),
 	TEST(test_half_done_handshake_other_shift),
