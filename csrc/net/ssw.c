@@ -36,7 +36,7 @@ int xe_ssw_create(struct xe_ssw **out, uint8_t *const *extent, uint32_t extents)
 	memset(s->bucket, 0xff, s->log.slots * sizeof(*s->bucket));
 	xe_log_format(&s->log);
 	s->generation = 1;
-	s->starved_until = s->reset_again_at = XE_NEVER;
+	s->starved_until = s->reset_again_at = s->look_at = XE_NEVER;
 	*out = s;
 	return 0;
 out:
@@ -177,6 +177,8 @@ struct xe_conn *xe_ssw_alloc(struct xe_ssw *s, const struct xe_segment *seg, xe_
 
 			if (!recyclable(c, now, pass))
 				continue;
+			if (c->state == XE_CONN_SYN_RCVD) /* its client may yet complete it */
+				xe_ssw_notify(s, XE_SSW_UNPROTECTED, XE_LOG_NONE, ENOSPC);
 			if (c->state != XE_CONN_FREE)
 				xe_ssw_free(s, c);
 			c->state = XE_CONN_SYN_SEEN;
@@ -193,7 +195,7 @@ struct xe_conn *xe_ssw_alloc(struct xe_ssw *s, const struct xe_segment *seg, xe_
 	return NULL;
 }
 
-void xe_ssw_open(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *synack)
+void xe_ssw_open(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *synack, xe_ns now)
 {
 	struct xe_log_slot *slot = xe_conn_slot(s, c);
 	const struct xe_tcp_options *peer = &c->syn_opt, *own = &synack->opt;
@@ -228,9 +230,13 @@ void xe_ssw_open(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *s
 	if (peer->has_ts && own->has_ts)
 		c->options |= XE_LOG_OPT_TS;
 	c->ts_recent = peer->tsval;
+	c->ts_recent_at = now;
 	c->own_tsval = own->tsval;
 	c->rcv_logged = c->ack_sent = c->sent_max = c->peer_acked = 0;
 	c->right_edge = c->told_edge = synack->window;
+	c->spoke_at = now;
+	if (s->look_at == XE_NEVER)
+		s->look_at = now + XE_SSW_LOOK;
 
 	slot->incarnation = c->incarnation;
 	slot->local_addr = c->local_addr;
@@ -258,6 +264,29 @@ void xe_ssw_open(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *s
 	XE_LOG_COMMIT(slot->sent_max, 0);
 	XE_LOG_COMMIT(slot->peer_acked, 0);
 	XE_LOG_COMMIT(slot->state, XE_LOG_SYN_RCVD);
+}
+
+void xe_ssw_forget_silent(struct xe_ssw *s, xe_ns now)
+{
+	bool some = false;
+	uint64_t at;
+
+	if (now < s->look_at)
+		return;
+	for (uint32_t i = 0; i < s->log.slots; i++) {
+		struct xe_conn *c = &s->conn[i];
+
+		if (c->state != XE_CONN_ESTABLISHED && c->state != XE_CONN_SYN_RCVD)
+			continue;
+		if (c->attach == XE_LIVE && now - c->spoke_at >= XE_SSW_SILENCE &&
+		    xe_ssw_close_asked(s, c, XE_LOG_ABORTED, &at)) {
+			s->count.forgotten++;
+			xe_ssw_free(s, c);
+		} else {
+			some = true;
+		}
+	}
+	s->look_at = some ? now + XE_SSW_LOOK : XE_NEVER;
 }
 
 void xe_ssw_bury(struct xe_ssw *s, struct xe_conn *c, xe_ns now)

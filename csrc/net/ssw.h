@@ -37,7 +37,8 @@ struct xe_ssw_event {
 struct xe_ssw_counters {
 	uint64_t in, out, malformed, not_believed, unlogged_drops, overwritten_bytes, bytes_logged,
 		fins_held, rsts_held, acks_beyond_log, acks_clamped, fake_syns, reestablished,
-		tombstone_answers, unknown_dropped, starved, injected_bytes, old_resets, diverged;
+		tombstone_answers, unknown_dropped, starved, injected_bytes, old_resets, diverged,
+		forgotten;
 };
 
 struct xe_ssw_info {

@@ -14,7 +14,7 @@ static enum xe_verdict send_synack(struct xe_ssw *s, struct xe_conn *c, struct x
 			     c->own_isn == p->seg.seq && c->peer_isn == c->syn_seq;
 
 		if (!again)
-			xe_ssw_open(s, c, &p->seg);
+			xe_ssw_open(s, c, &p->seg, now);
 		c->has_syn = false;
 		return XE_PASS;
 	}
@@ -249,6 +249,7 @@ enum xe_verdict xe_ssw_egress(struct xe_ssw *s, uint8_t *packet, size_t len, xe_
 		return s->recovering && (p.seg.flags & XE_RST) ? XE_DROP : XE_PASS;
 	if (c->attach == XE_DETACHED)
 		return XE_DROP;
+	c->spoke_at = now;
 	if ((p.seg.flags & (XE_SYN | XE_ACK)) == (XE_SYN | XE_ACK))
 		return send_synack(s, c, &p, now);
 	if (c->attach == XE_FAKING) { /* e.g. RST: no listener yet; the fake SYN is sent again */

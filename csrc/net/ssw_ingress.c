@@ -187,11 +187,12 @@ static enum xe_verdict take_payload(struct xe_ssw *s, struct xe_conn *c, struct 
 
 /* ---- header values ---- */
 
-static bool paws_ok(const struct xe_conn *c, const struct xe_segment *seg)
+static bool paws_ok(const struct xe_conn *c, const struct xe_segment *seg, xe_ns now)
 {
 	if (!(c->options & XE_LOG_OPT_TS))
 		return true;
-	return seg->opt.has_ts && xe_seq_ge(seg->opt.tsval, c->ts_recent);
+	return seg->opt.has_ts && (xe_seq_ge(seg->opt.tsval, c->ts_recent) ||
+				   now - c->ts_recent_at >= XE_SSW_PAWS_IDLE);
 }
 
 static void note_ack(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *seg,
@@ -234,11 +235,12 @@ static bool ack_ok(const struct xe_conn *c, int64_t ack)
 }
 
 static void note_timestamp(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *seg,
-			   int64_t offset)
+			   int64_t offset, xe_ns now)
 {
-	if (!(c->options & XE_LOG_OPT_TS) || !seg->opt.has_ts)
+	if (!(c->options & XE_LOG_OPT_TS) || !seg->opt.has_ts || offset > (int64_t)c->ack_sent)
 		return;
-	if (offset <= (int64_t)c->ack_sent && xe_seq_gt(seg->opt.tsval, c->ts_recent)) {
+	c->ts_recent_at = now;
+	if (seg->opt.tsval != c->ts_recent) { /* it passed PAWS */
 		c->ts_recent = seg->opt.tsval;
 		xe_conn_slot(s, c)->peer_tsval = c->ts_recent;
 	}
@@ -380,7 +382,7 @@ static enum xe_verdict take_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 	bool acceptable = offset < next ? last > next && last <= edge
 					: offset < edge || (offset == edge && last == offset);
 
-	if (!paws_ok(c, &p->seg) || (p->seg.flags & (XE_SYN | XE_ACK)) != XE_ACK ||
+	if (!paws_ok(c, &p->seg, now) || (p->seg.flags & (XE_SYN | XE_ACK)) != XE_ACK ||
 	    !ack_ok(c, ack)) {
 		s->count.not_believed++;
 		keep_logged(s, c, p, offset);
@@ -408,7 +410,7 @@ static enum xe_verdict take_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 		   offset <= (int64_t)c->rcv_logged) {
 		c->rcv_logged = (uint64_t)end;
 	}
-	note_timestamp(s, c, &p->seg, offset);
+	note_timestamp(s, c, &p->seg, offset, now);
 	note_ack(s, c, &p->seg, (uint64_t)ack);
 	if ((p->seg.flags & XE_FIN) && !c->early_fin && end >= (int64_t)c->rcv_logged &&
 	    end < (int64_t)c->right_edge && !logged_beyond(c, end)) { /* the first one holds */

@@ -16,6 +16,10 @@ enum {
 };
 
 #define XE_SSW_TOMBSTONE (60 * XE_SECOND) /* 2 MSL */
+#define XE_SSW_SILENCE \
+	(240 * XE_SECOND)  /* no TCP that still wants something is silent for so long */
+#define XE_SSW_LOOK (60 * XE_SECOND)      /* between two looks for those */
+#define XE_SSW_PAWS_IDLE (24 * 86400 * XE_SECOND) /* RFC 7323 5.5 */
 #define XE_SSW_RESET_AGAIN XE_SECOND      /* a reset may be lost, and nothing asks for it again */
 #define XE_SSW_STARVE (200 * XE_MS)       /* without a free block */
 
@@ -70,6 +74,7 @@ struct xe_conn {
 	uint64_t sent_max, peer_acked, peer_fin_at, own_fin_at;
 	uint64_t early_fin_at;   /* a FIN that came before all data did */
 	uint32_t ts_recent, own_tsval;
+	xe_ns ts_recent_at;
 	struct xe_stream stream;
 	struct xe_stretch range[XE_SSW_RANGES];
 	uint32_t ranges;
@@ -96,6 +101,7 @@ struct xe_conn {
 	uint64_t fake_line; /* L while faking */
 	uint64_t replay_line; /* L that the service replays up to */
 	xe_ns retry_at, tombstone_until;
+	xe_ns spoke_at; /* our TCP */
 };
 
 struct xe_ssw {
@@ -106,6 +112,7 @@ struct xe_ssw {
 	uint32_t cursor;
 	uint32_t generation;
 	xe_ns next_fake_at; /* no fake SYN is due before */
+	xe_ns look_at; /* for connections that ended in silence; XE_NEVER: there are none */
 	xe_ns reset_again_at; /* of refused connections; XE_NEVER: none */
 	xe_ns starved_until; /* then something is done about it; XE_NEVER: there is room */
 	bool recovering; /* detached and no TCP yet, or not all re-established */
@@ -152,9 +159,12 @@ void xe_ssw_free(struct xe_ssw *s, struct xe_conn *c);
 /* Ends a connection loudly, for the peer and for TCP: what the peer says is answered by RST. */
 void xe_ssw_refuse(struct xe_ssw *s, struct xe_conn *c, xe_ns now);
 void xe_ssw_reset_again(struct xe_ssw *s, xe_ns now);
+/* Forgets connections that the service has closed and of which nothing more is heard: TCP has given
+ * them up without a word. */
+void xe_ssw_forget_silent(struct xe_ssw *s, xe_ns now);
 void xe_ssw_bury(struct xe_ssw *s, struct xe_conn *c, xe_ns now);
 /* The slot is (re)initialised when TCP answers a SYN. */
-void xe_ssw_open(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *synack);
+void xe_ssw_open(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *synack, xe_ns now);
 void xe_ssw_unprotect(struct xe_ssw *s, struct xe_conn *c, int error);
 void xe_ssw_due(struct xe_ssw *s, struct xe_conn *c, uint16_t what);
 void xe_ssw_notify(struct xe_ssw *s, uint32_t kind, uint32_t slot, uint64_t value);

@@ -395,6 +395,7 @@ size_t xe_ssw_dispatch(struct xe_ssw *s, uint8_t *buf, size_t cap, enum xe_direc
 
 	xe_ssw_relieve(s, now);
 	xe_ssw_reset_again(s, now);
+	xe_ssw_forget_silent(s, now);
 	while (s->queue_count > 0) {
 		c = &s->conn[s->queue[s->queue_head]];
 		while (c->due) {
@@ -421,5 +422,6 @@ xe_ns xe_ssw_poll_at(const struct xe_ssw *s)
 	if (s->queue_count > 0)
 		return 0;
 	next_at = next_at < s->reset_again_at ? next_at : s->reset_again_at;
+	next_at = next_at < s->look_at ? next_at : s->look_at;
 	return next_at < s->starved_until ? next_at : s->starved_until;
 }

@@ -930,7 +930,7 @@ static void test_full_log_emptied_in_time(void)
 	w.now += XE_SSW_STARVE;
 	while (own_packet(&to)) /* others hear of the room */
 		xe_assert(to == XE_TO_NETWORK && w.p.seg.flags == XE_ACK);
-	xe_assert(!event(XE_SSW_UNPROTECTED) && xe_ssw_poll_at(w.s) == XE_NEVER);
+	xe_assert(!event(XE_SSW_UNPROTECTED) && xe_ssw_poll_at(w.s) > w.now + XE_SECOND);
 	xe_assert(in_data(0, 100) == XE_PASS);
 }
 
@@ -1406,7 +1406,7 @@ static void test_dropped_output_diverged(void)
 		xe_assert(w.p.seg.seq == own_seq(100));
 	}
 	expect_quiet();
-	xe_assert(xe_ssw_poll_at(w.s) == XE_NEVER);
+	xe_assert(xe_ssw_poll_at(w.s) > w.now + XE_SECOND);
 }
 
 static void test_given_up(void)
@@ -1419,6 +1419,40 @@ static void test_given_up(void)
 	expect_own(XE_TO_NETWORK, XE_RST | XE_ACK);
 	xe_assert(w.p.seg.seq == own_seq(200) && w.p.seg.ack == peer_seq(300));
 	expect_quiet();
+}
+
+/* The peer is gone, TCP has given up without a word, and the service has closed. */
+static void test_ends_in_silence(void)
+{
+	uint32_t blocks = w.s->pool.free_count;
+
+	handshake();
+	xe_assert(in_data(0, 300) == XE_PASS && out(XE_ACK, 0, 300, 200) == XE_PASS);
+	for (int i = 0; i < 10; i++) { /* the service may think for as long as it likes */
+		w.now += XE_SSW_LOOK;
+		expect_quiet();
+	}
+	xe_assert(conn());
+	intend(XE_LOG_CLOSED | XE_LOG_ABORTED, 200);
+	xe_assert(out(XE_ACK, 0, 300, 200) == XE_PASS); /* the last retransmission */
+	w.now += XE_SSW_SILENCE - 1;
+	expect_quiet();
+	xe_assert(conn());
+	w.now += XE_SSW_LOOK;
+	expect_quiet();
+	xe_assert(!conn() && w.s->pool.free_count == blocks && count()->forgotten == 1);
+	xe_assert(xe_ssw_poll_at(w.s) == XE_NEVER);
+}
+
+static void test_paws_ends_after_24_days(void)
+{
+	handshake();
+	w.peer_ts -= 5;
+	xe_assert(in_data(0, 10) == XE_DROP);
+	w.now += XE_SSW_PAWS_IDLE;
+	xe_assert(in_data(0, 10) == XE_PASS && conn()->ts_recent == w.peer_ts);
+	w.peer_ts -= 5;
+	xe_assert(in_data(10, 10) == XE_DROP);
 }
 
 /* ---- what the new TCP is ---- */
@@ -1528,7 +1562,7 @@ static void test_no_listener_yet(void)
 	xe_assert(answer_fake(9) == XE_DROP);
 	expect_own(XE_TO_GUEST, XE_ACK);
 	expect_own(XE_TO_NETWORK, XE_ACK);
-	xe_assert(xe_ssw_poll_at(w.s) == 0 || xe_ssw_poll_at(w.s) == XE_NEVER);
+	xe_assert(xe_ssw_poll_at(w.s) == 0 || xe_ssw_poll_at(w.s) > w.now + XE_SECOND);
 }
 
 static void test_half_done_handshake(void)
@@ -1619,7 +1653,7 @@ static void test_pace(void)
 	}
 	xe_assert(w.s->to_reestablish == 0 && w.s->faking == 0);
 	xe_assert(count()->reestablished == MANY && event(XE_SSW_REESTABLISHED));
-	xe_assert(xe_ssw_poll_at(w.s) == XE_NEVER || xe_ssw_poll_at(w.s) == 0);
+	xe_assert(xe_ssw_poll_at(w.s) > w.now + XE_SECOND || xe_ssw_poll_at(w.s) == 0);
 }
 
 static void test_unknown_while_recovering(void)
@@ -1844,6 +1878,8 @@ static const struct test tests[] = {
 	TEST(test_acked_before_compared),
 	TEST(test_dropped_output_diverged),
 	TEST(test_given_up),
+	TEST(test_ends_in_silence),
+	TEST(test_paws_ends_after_24_days),
 	TEST(test_lacking_options_refused),
 	TEST(test_old_incarnation_reset),
 	TEST(test_half_done_handshake_other_shift),
