@@ -368,6 +368,15 @@ void xe_ssw_check_closed(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
 		xe_ssw_bury(s, c, now);
 }
 
+bool xe_ssw_replays(const struct xe_ssw *s, const struct xe_conn *c)
+{
+	const struct xe_log_slot *slot = xe_conn_slot(s, c);
+
+	return c->recovered && c->replay_line > 0 &&
+	       (slot->nsw_incarnation != c->incarnation || slot->nsw_generation != s->generation ||
+		XE_LOG_LOAD(slot->replayed) < c->replay_line);
+}
+
 void xe_ssw_unprotect(struct xe_ssw *s, struct xe_conn *c, int error)
 {
 	xe_ssw_settle(s, c);

@@ -196,9 +196,9 @@ int xe_ssw_output_keep(struct xe_ssw *s, struct xe_conn *c, const struct xe_pack
 uint64_t xe_ssw_right_edge(const struct xe_ssw *s, const struct xe_conn *c, uint64_t right);
 void xe_ssw_starve(struct xe_ssw *s, xe_ns now);
 void xe_ssw_relieve(struct xe_ssw *s, xe_ns now);
+
 /* The service may still read this connection's payload from the log. */
 bool xe_ssw_replays(const struct xe_ssw *s, const struct xe_conn *c);
-
 /* Both directions ended and acked, and no replay reads the payload any more: a tombstone. */
 void xe_ssw_check_closed(struct xe_ssw *s, struct xe_conn *c, xe_ns now);
 

@@ -27,15 +27,6 @@ void xe_ssw_starve(struct xe_ssw *s, xe_ns now)
 		s->starved_until = now + XE_SSW_STARVE;
 }
 
-bool xe_ssw_replays(const struct xe_ssw *s, const struct xe_conn *c)
-{
-	const struct xe_log_slot *slot = xe_conn_slot(s, c);
-
-	return c->recovered && c->replay_line > 0 &&
-	       (slot->nsw_incarnation != c->incarnation || slot->nsw_generation != s->generation ||
-		XE_LOG_LOAD(slot->replayed) < c->replay_line);
-}
-
 static struct xe_conn *largest_holder(struct xe_ssw *s)
 {
 	struct xe_conn *best = NULL;
