@@ -62,11 +62,10 @@ static enum xe_verdict send_buried(struct xe_ssw *s, struct xe_conn *c, const st
 		return XE_PASS;
 	if (!c->refused && !c->has_syn)
 		return XE_DROP;
-	if (!(p->seg.flags &
-	      XE_RST)) { /* our reset did not fit, or a new SYN: this tells the number */
-		c->kill_seq = p->seg.ack;
-		xe_ssw_due(s, c, XE_DUE_KILL);
-	}
+	if (p->seg.flags & XE_RST)
+		return XE_DROP;
+	c->kill_seq = p->seg.ack; /* our reset, or a new SYN, did not fit: this is the number */
+	xe_ssw_due(s, c, XE_DUE_KILL);
 	return XE_DROP;
 }
 
