@@ -229,7 +229,7 @@ void xe_ssw_open(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *s
 	c->tcp_wscale = c->own_wscale;
 	if (peer->has_ts && own->has_ts)
 		c->options |= XE_LOG_OPT_TS;
-	c->ts_recent = peer->tsval;
+	c->ts_recent = own->tsecr; /* of the SYN that TCP took: there may have been several */
 	c->ts_recent_at = now;
 	c->own_tsval = own->tsval;
 	c->rcv_logged = c->ack_sent = c->sent_max = c->peer_acked = 0;

@@ -1444,6 +1444,19 @@ static void test_ends_in_silence(void)
 	xe_assert(xe_ssw_poll_at(w.s) == XE_NEVER);
 }
 
+/* Of several SYNs, TCP's answer tells which one it took. */
+static void test_timestamp_of_the_syn_that_was_taken(void)
+{
+	uint32_t first = w.peer_ts;
+
+	xe_assert(in_syn(w.peer_isn) == XE_PASS);
+	w.peer_ts += 48;
+	xe_assert(in_syn(w.peer_isn) == XE_PASS);
+	w.peer_ts = first;
+	xe_assert(out_synack(w.own_isn, w.peer_isn + 1) == XE_PASS && conn()->ts_recent == first);
+	xe_assert(in(XE_ACK, 0, 0, NULL, 0) == XE_PASS && conn()->state == XE_CONN_ESTABLISHED);
+}
+
 static void test_paws_ends_after_24_days(void)
 {
 	handshake();
@@ -1879,6 +1892,7 @@ static const struct test tests[] = {
 	TEST(test_dropped_output_diverged),
 	TEST(test_given_up),
 	TEST(test_ends_in_silence),
+	TEST(test_timestamp_of_the_syn_that_was_taken),
 	TEST(test_paws_ends_after_24_days),
 	TEST(test_lacking_options_refused),
 	TEST(test_old_incarnation_reset),
