@@ -365,7 +365,7 @@ long xe_nsw_feed(struct xe_nsw *n, struct xe_nsw_conn *c, void *buf, size_t n_by
 		return -EAGAIN;
 	if (source == XE_FROM_TCP)
 		return 0;
-	if (!still_ours(n, c))
+	if (!may_record(n, c)) /* over: its blocks may be another connection's */
 		return -EBADMSG;
 	if (recorded && n_bytes > c->record_left)
 		n_bytes = c->record_left;

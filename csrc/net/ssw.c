@@ -363,6 +363,8 @@ void xe_ssw_check_closed(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
 
 	if (c->recovered && !c->unprotected && !xe_ssw_close_asked(s, c, XE_LOG_CLOSED, &at))
 		return;
+	if (xe_ssw_replays(s, c) && !xe_ssw_close_asked(s, c, XE_LOG_ABORTED, &at))
+		return; /* it has ended its output, and still reads */
 	if ((c->fins & XE_LOG_PEER_FIN) && (c->fins & XE_LOG_OWN_FIN_ACKED) &&
 	    c->ack_sent > c->peer_fin_at)
 		xe_ssw_bury(s, c, now);

@@ -455,6 +455,21 @@ static void test_arena_exhausted(void)
 	xe_assert(slot(2)->records == 1 && nsw.free_count == log_view.record_blocks - 1);
 }
 
+/* The peer has reset it: what is replayed of it is no longer there. */
+static void test_reset_in_a_replay(void)
+{
+	struct xe_nsw_conn c;
+
+	open_conn(0, 100);
+	attach();
+	fault();
+	reestablish(0, 100, 0);
+	accept_conn(&c, 0);
+	xe_assert(xe_nsw_feed(&nsw, &c, got, 30) == 30);
+	free_slot(0);
+	xe_assert(xe_nsw_feed(&nsw, &c, got, 30) == -EBADMSG);
+}
+
 static void test_stale_incarnation(void)
 {
 	struct xe_nsw_conn old, c;
@@ -721,6 +736,7 @@ static void (*const tests[])(void) = {
 	test_sizes_replayed,
 	test_small_buffer,
 	test_eof,
+	test_reset_in_a_replay,
 	test_gates,
 	test_gate_of_the_end,
 	test_drop,

@@ -1457,6 +1457,22 @@ static void test_timestamp_of_the_syn_that_was_taken(void)
 	xe_assert(in(XE_ACK, 0, 0, NULL, 0) == XE_PASS && conn()->state == XE_CONN_ESTABLISHED);
 }
 
+/* A service that has ended its output may still be reading what is replayed. */
+static void test_payload_stays_while_it_is_read(void)
+{
+	handshake();
+	xe_assert(in_data(0, 300) == XE_PASS && out(XE_ACK, 0, 300, 100) == XE_PASS);
+	fail_over(9);
+	intend(XE_LOG_CLOSED, 100);
+	xe_assert(out(XE_ACK | XE_FIN, 0, 300, 100) == XE_PASS);
+	xe_assert(in(XE_ACK | XE_FIN, 300, 101, NULL, 0) == XE_PASS);
+	xe_assert(out(XE_ACK, 101, 301, 0) == XE_PASS);
+	xe_assert(conn()->state == XE_CONN_ESTABLISHED && conn()->stream.blocks == 1);
+	expect_logged(0, stream_bytes, 300);
+	atomic_store(&slot()->replayed, 300);
+	xe_assert(out(XE_ACK, 101, 301, 0) == XE_PASS && conn()->state == XE_CONN_TOMBSTONE);
+}
+
 static void test_paws_ends_after_24_days(void)
 {
 	handshake();
@@ -1893,6 +1909,7 @@ static const struct test tests[] = {
 	TEST(test_given_up),
 	TEST(test_ends_in_silence),
 	TEST(test_timestamp_of_the_syn_that_was_taken),
+	TEST(test_payload_stays_while_it_is_read),
 	TEST(test_paws_ends_after_24_days),
 	TEST(test_lacking_options_refused),
 	TEST(test_old_incarnation_reset),
