@@ -1,4 +1,4 @@
-"""One run with one fault: a client that fetches and stores 256 KiB while the service dies.
+"""A client that fetches, stores and fetches 256 KiB on one connection, and what it must not see.
 
 The witness is the client alone: its bytes, and the segments that cross its own link, read
 from the trace by a parser of its own (flags, addresses), not by the implementation's records.
