@@ -111,16 +111,28 @@ static void write_blocks(struct xe_block_pool *pool, struct xe_stream *s, uint64
 	}
 }
 
+/* A log is larger than any cache: lines of the next append but one are asked for while TCP
+ * works on this one. Past a block's end they are the next block's, as a rule. */
+static void fetch_ahead(uintptr_t at)
+{
+	enum { LINE = 64, DISTANCE = 1024, APPEND = 1472 };
+
+	for (uintptr_t line = at + DISTANCE; line < at + DISTANCE + APPEND; line += LINE)
+		__builtin_prefetch((const void *)line, 1, 2);
+}
+
 void xe_stream_write(struct xe_block_pool *pool, struct xe_stream *s, uint64_t at,
 		     const uint8_t *bytes, size_t n)
 {
 	uint64_t in = at - s->at_base;
 
 	xe_assert(at + n <= s->end);
-	if (in < XE_LOG_BLOCK && n <= XE_LOG_BLOCK - in)
+	if (in < XE_LOG_BLOCK && n <= XE_LOG_BLOCK - in) {
 		memcpy(s->cursor + in, bytes, n);
-	else
+		fetch_ahead((uintptr_t)s->cursor + in + n);
+	} else {
 		write_blocks(pool, s, at, bytes, n);
+	}
 }
 
 const uint8_t *xe_stream_peek(struct xe_block_pool *pool, struct xe_stream *s, uint64_t at,
@@ -172,13 +184,8 @@ void xe_stream_trim(struct xe_block_pool *pool, struct xe_stream *s, uint64_t up
 
 void xe_stream_free(struct xe_block_pool *pool, struct xe_stream *s)
 {
-	uint32_t block = s->first;
-
-	while (block != XE_LOG_NONE) {
-		uint32_t next = pool->next[block];
-
+	/* the last one first, so that they are taken again in the order of their addresses */
+	for (uint32_t block = s->last; block != XE_LOG_NONE; block = pool->prev[block])
 		pool->free[pool->free_count++] = block;
-		block = next;
-	}
 	xe_stream_init(s);
 }
