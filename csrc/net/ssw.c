@@ -273,6 +273,7 @@ void xe_ssw_forget_silent(struct xe_ssw *s, xe_ns now)
 
 	if (now < s->look_at)
 		return;
+	s->look_at = XE_NEVER;
 	for (uint32_t i = 0; i < s->log.slots; i++) {
 		struct xe_conn *c = &s->conn[i];
 
@@ -282,11 +283,14 @@ void xe_ssw_forget_silent(struct xe_ssw *s, xe_ns now)
 		    xe_ssw_close_asked(s, c, XE_LOG_ABORTED, &at)) {
 			s->count.forgotten++;
 			xe_ssw_free(s, c);
-		} else {
-			some = true;
+			continue;
 		}
+		some = true;
+		if (c->attach == XE_LIVE) /* its service may have closed without a packet */
+			xe_ssw_check_closed(s, c, now);
 	}
-	s->look_at = some ? now + XE_SSW_LOOK : XE_NEVER;
+	if (some && s->look_at > now + XE_SSW_LOOK)
+		s->look_at = now + XE_SSW_LOOK;
 }
 
 void xe_ssw_bury(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
@@ -357,17 +361,34 @@ bool xe_ssw_close_asked(const struct xe_ssw *s, const struct xe_conn *c, uint32_
 	       slot->nsw_generation == s->generation;
 }
 
-void xe_ssw_check_closed(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
+bool xe_ssw_over(const struct xe_conn *c)
 {
+	return (c->fins & XE_LOG_PEER_FIN) && (c->fins & XE_LOG_OWN_FIN_ACKED) &&
+	       c->ack_sent > c->peer_fin_at;
+}
+
+/* Not only its output. Of a service that a fault has ended, what it did before. */
+static bool has_closed(const struct xe_ssw *s, const struct xe_conn *c)
+{
+	const struct xe_log_slot *slot = xe_conn_slot(s, c);
 	uint64_t at;
 
-	if (c->recovered && !c->unprotected && !xe_ssw_close_asked(s, c, XE_LOG_CLOSED, &at))
+	if (c->attach == XE_DETACHED)
+		return (XE_LOG_LOAD(slot->nsw_flags) & XE_LOG_ABORTED) &&
+		       slot->nsw_incarnation == c->incarnation;
+	return xe_ssw_close_asked(s, c, XE_LOG_ABORTED, &at);
+}
+
+void xe_ssw_check_closed(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
+{
+	if (!xe_ssw_over(c))
 		return;
-	if (xe_ssw_replays(s, c) && !xe_ssw_close_asked(s, c, XE_LOG_ABORTED, &at))
-		return; /* it has ended its output, and still reads */
-	if ((c->fins & XE_LOG_PEER_FIN) && (c->fins & XE_LOG_OWN_FIN_ACKED) &&
-	    c->ack_sent > c->peer_fin_at)
-		xe_ssw_bury(s, c, now);
+	if ((!c->unprotected || xe_ssw_replays(s, c)) && !has_closed(s, c)) { /* it still reads */
+		if (s->look_at > now + XE_SSW_LOOK_AGAIN)
+			s->look_at = now + XE_SSW_LOOK_AGAIN;
+		return;
+	}
+	xe_ssw_bury(s, c, now);
 }
 
 bool xe_ssw_replays(const struct xe_ssw *s, const struct xe_conn *c)

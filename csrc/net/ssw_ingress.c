@@ -300,6 +300,8 @@ static enum xe_verdict take_reset(struct xe_ssw *s, struct xe_conn *c, struct xe
 	uint64_t next = c->rcv_logged + ((c->fins & XE_LOG_PEER_FIN) ? 1 : 0);
 	bool exact = p->seg.seq == c->peer_isn + 1 + (uint32_t)next;
 
+	if (!c->unprotected && xe_ssw_over(c)) /* a stray was answered; the service still reads */
+		return XE_DROP;
 	if (c->attach == XE_LIVE) {
 		if (c->recovered)
 			translate(s, c, p);

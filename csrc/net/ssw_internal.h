@@ -19,6 +19,7 @@ enum {
 #define XE_SSW_SILENCE \
 	(240 * XE_SECOND)  /* no TCP that still wants something is silent for so long */
 #define XE_SSW_LOOK (60 * XE_SECOND)      /* between two looks for those */
+#define XE_SSW_LOOK_AGAIN XE_SECOND       /* ... for those that wait for a close */
 #define XE_SSW_PAWS_IDLE (24 * 86400 * XE_SECOND) /* RFC 7323 5.5 */
 #define XE_SSW_RESET_AGAIN XE_SECOND      /* a reset may be lost, and nothing asks for it again */
 #define XE_SSW_STARVE (200 * XE_MS)       /* without a free block */
@@ -160,7 +161,7 @@ void xe_ssw_free(struct xe_ssw *s, struct xe_conn *c);
 void xe_ssw_refuse(struct xe_ssw *s, struct xe_conn *c, xe_ns now);
 void xe_ssw_reset_again(struct xe_ssw *s, xe_ns now);
 /* Forgets connections that the service has closed and of which nothing more is heard: TCP has given
- * them up without a word. */
+ * them up without a word. Buries those that it closed when they were over for the peer. */
 void xe_ssw_forget_silent(struct xe_ssw *s, xe_ns now);
 void xe_ssw_bury(struct xe_ssw *s, struct xe_conn *c, xe_ns now);
 /* The slot is (re)initialised when TCP answers a SYN. */
@@ -199,7 +200,9 @@ void xe_ssw_relieve(struct xe_ssw *s, xe_ns now);
 
 /* The service may still read this connection's payload from the log. */
 bool xe_ssw_replays(const struct xe_ssw *s, const struct xe_conn *c);
-/* Both directions ended and acked, and no replay reads the payload any more: a tombstone. */
+/* For the peer: both directions ended and acked. */
+bool xe_ssw_over(const struct xe_conn *c);
+/* ... and the service, which may have ended its output only, has closed it: a tombstone. */
 void xe_ssw_check_closed(struct xe_ssw *s, struct xe_conn *c, xe_ns now);
 
 #endif

@@ -1457,20 +1457,54 @@ static void test_timestamp_of_the_syn_that_was_taken(void)
 	xe_assert(in(XE_ACK, 0, 0, NULL, 0) == XE_PASS && conn()->state == XE_CONN_ESTABLISHED);
 }
 
-/* A service that has ended its output may still be reading what is replayed. */
-static void test_payload_stays_while_it_is_read(void)
+/* The service has ended its output, the peer too: `in_data(0, 300)` is unread. */
+static void over_and_unread(void)
 {
-	handshake();
-	xe_assert(in_data(0, 300) == XE_PASS && out(XE_ACK, 0, 300, 100) == XE_PASS);
-	fail_over(9);
 	intend(XE_LOG_CLOSED, 100);
 	xe_assert(out(XE_ACK | XE_FIN, 0, 300, 100) == XE_PASS);
 	xe_assert(in(XE_ACK | XE_FIN, 300, 101, NULL, 0) == XE_PASS);
 	xe_assert(out(XE_ACK, 101, 301, 0) == XE_PASS);
 	xe_assert(conn()->state == XE_CONN_ESTABLISHED && conn()->stream.blocks == 1);
 	expect_logged(0, stream_bytes, 300);
+}
+
+static void expect_buried_soon(void)
+{
+	w.now += XE_SSW_LOOK_AGAIN;
+	expect_quiet();
+	xe_assert(conn()->state == XE_CONN_ESTABLISHED);
+	intend(XE_LOG_CLOSED | XE_LOG_ABORTED, 100); /* no packet says so */
+	w.now += XE_SSW_LOOK_AGAIN;
+	expect_quiet();
+	xe_assert(conn()->state == XE_CONN_TOMBSTONE && !slot());
+}
+
+/* A service that has ended its output may still be reading what is replayed. */
+static void test_payload_stays_while_it_is_read(void)
+{
+	handshake();
+	xe_assert(in_data(0, 300) == XE_PASS && out(XE_ACK, 0, 300, 100) == XE_PASS);
+	fail_over(9);
+	over_and_unread();
 	atomic_store(&slot()->replayed, 300);
-	xe_assert(out(XE_ACK, 101, 301, 0) == XE_PASS && conn()->state == XE_CONN_TOMBSTONE);
+	expect_buried_soon();
+}
+
+/* ... and without a fault what TCP has acked; a fault then finds it. */
+static void test_payload_stays_until_the_service_closes(void)
+{
+	uint32_t blocks = w.s->pool.free_count;
+
+	handshake();
+	xe_assert(in_data(0, 300) == XE_PASS);
+	over_and_unread();
+	fail_over(9);
+	expect_own(XE_TO_GUEST, XE_ACK | XE_FIN);
+	xe_assert(in(XE_RST, 301, 0, NULL, 0) == XE_DROP); /* the peer has forgotten it */
+	intend(XE_LOG_CLOSED, 100);
+	expect_logged(0, stream_bytes, 300);
+	expect_buried_soon();
+	xe_assert(w.s->pool.free_count == blocks);
 }
 
 static void test_paws_ends_after_24_days(void)
@@ -1545,7 +1579,7 @@ static void test_fin_acked_before_the_fault(void)
 	xe_assert(out(XE_ACK | XE_FIN, 0, 0, 100) == XE_PASS);
 	xe_assert(in(XE_ACK, 0, 101, NULL, 0) == XE_PASS);
 	fail_over(50);
-	intend(XE_LOG_CLOSED, 100);
+	intend(XE_LOG_CLOSED | XE_LOG_ABORTED, 100);
 	xe_assert(out(XE_ACK | XE_FIN, 100, 0, 0) == XE_DROP);
 	expect_own(XE_TO_GUEST, XE_ACK);
 	xe_assert(w.p.seg.ack == guest_seq(101) && w.p.seg.seq == peer_seq(0));
@@ -1743,7 +1777,7 @@ static void test_tombstone(void)
 static void test_closed_while_detached(void)
 {
 	handshake();
-	intend(XE_LOG_CLOSED, 20);
+	intend(XE_LOG_CLOSED | XE_LOG_ABORTED, 20);
 	xe_assert(out(XE_ACK | XE_FIN, 0, 0, 20) == XE_PASS);
 	xe_assert(in(XE_ACK | XE_FIN, 0, 0, NULL, 0) == XE_PASS);
 	xe_assert(out(XE_ACK, 21, 1, 0) == XE_PASS);
@@ -1910,6 +1944,7 @@ static const struct test tests[] = {
 	TEST(test_ends_in_silence),
 	TEST(test_timestamp_of_the_syn_that_was_taken),
 	TEST(test_payload_stays_while_it_is_read),
+	TEST(test_payload_stays_until_the_service_closes),
 	TEST(test_paws_ends_after_24_days),
 	TEST(test_lacking_options_refused),
 	TEST(test_old_incarnation_reset),
