@@ -2,6 +2,7 @@
 
 import os
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from xenemu.lab.plan import POINTS_OF_A_COURSE, Plan
 from xenemu.lab.point import Course, Fault, Point, parse
 from xenemu.lab.pool import Pool
 from xenemu.lab.scenarios import LINKS, SCENARIOS
+from xenemu.lab.services import READ, keep
 from xenemu.lab.trial import Trial, Verdict
 
 FAULTS = int(os.environ.get("XENEMU_FAULTS", "40"))
@@ -47,11 +49,14 @@ def test_repeated_faults(scenario: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["app", "kernel"])
-def test_nothing_is_left_in_use(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+@pytest.mark.parametrize(("scenario", "index"), [("put", 60), ("read-on", 200), ("read-on", 280)])
+def test_nothing_is_left_in_use(
+    monkeypatch: pytest.MonkeyPatch, kind: str, scenario: str, index: int
+) -> None:
     monkeypatch.setattr(trial, "CLEANUP_EVERY", 1)
-    point = Point((Fault(kind),), "events", (60,))
+    point = Point((Fault(kind),), "events", (index,))
     with workspace() as root:
-        assert run_alone(Course("put", "clean", 2), point, root).failures == ()
+        assert run_alone(Course(scenario, "clean", 2), point, root).failures == ()
 
 
 def test_what_is_left_in_use_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,6 +72,15 @@ def test_a_stored_file_that_differs_is_reported() -> None:
         assert run.system.run_until(lambda: (root / "up").exists(), 10)
         (root / "up").write_bytes(b"other")
         assert run.finish().failures == ("the stored up is not what was sent",)
+
+
+def test_what_was_read_wrong_is_reported_also_when_it_is_read_right_later(tmp_path: Path) -> None:
+    with workspace() as root, Trial(Course("read-on", "clean", 2), root) as run:
+        keep(root / READ, b"other", False)
+        assert run.finish().failures == ("the stored read is not what was sent",)
+    for right in (True, False):
+        keep(tmp_path / READ, b"%d" % right, right)
+    assert (tmp_path / READ).read_bytes() == b"0"
 
 
 SERVICE_IP = 0x0A000001

@@ -210,6 +210,18 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "end-of-output-is-a-close",  # payload is freed while the service still reads it
+        (
+            Change(
+                "net/ssw.c",
+                "	return xe_ssw_close_asked(s, c, XE_LOG_ABORTED, &at);",
+                "	return xe_ssw_close_asked(s, c, XE_LOG_CLOSED, &at);",
+            ),
+        ),
+        ("read-on", "--faults", "60"),
+        simulated=False,
+    ),
+    Mutant(
         "no-fence",  # the old primary is neither paused nor cut off from the LAN
         (
             Change(

@@ -47,5 +47,5 @@ def test_the_sweep_finds_it(mutant: Mutant) -> None:
 
 def test_no_bug_is_found_where_none_is() -> None:
     assert run([str(NONE.simulation())]).returncode == 0
-    done = sweep(NONE, ("get", "put", "echo", "other-answer", "--faults", "40"))
+    done = sweep(NONE, ("get", "put", "echo", "read-on", "other-answer", "--faults", "40"))
     assert done.returncode == 0, done.stdout + done.stderr

@@ -227,9 +227,9 @@ def sweep(
 ) -> None:
     """Faults at chosen instants of the built-in scenarios, all of them or those named.
 
-    Scenarios: get, put, echo, keep-alive, half-close, other-answer, idle, many. Ends with 1 if
-    any property was violated, and says for each how to replay it; with 130 after Ctrl-C. Of
-    repeated faults that left nobody to take over, which the host says loudly, only wrong bytes
+    Scenarios: get, put, echo, keep-alive, half-close, read-on, other-answer, idle, many. Ends
+    with 1 if any property was violated, and says for each how to replay it; with 130 after Ctrl-C.
+    Of repeated faults that left nobody to take over, which the host says loudly, only wrong bytes
     are violations.
     """
     unknown = [name for name in scenarios if name not in SCENARIOS]

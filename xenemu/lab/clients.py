@@ -11,7 +11,7 @@ import os.path
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from xenemu.lab.services import HEADER, PORT, RIGHT, content
+from xenemu.lab.services import HEADER, PORT, RIGHT, SHORT_ANSWER, content
 
 SERVICE = "10.0.0.1"
 SIZE = 256 * 1024
@@ -167,6 +167,30 @@ async def half_close(seed: int, report: Report) -> None:
     writer.write_eof()
     report.check("answer", await reader.readexactly(SIZE), data[::-1])
     report.check("verdict of the service", await reader.readexactly(1), RIGHT)
+    await close(stream, report)
+
+
+async def read_on(seed: int, report: Report) -> None:
+    """The service ends its stream long before we end ours: when it has read that, it can tell
+    us on another connection only."""
+    reader, writer = await connect()
+    data = content(seed + UPLOAD, SIZE)
+
+    async def write() -> None:
+        writer.write(HEADER.pack(seed + UPLOAD, SIZE))
+        for at in range(0, SIZE, 16_384):
+            writer.write(data[at : at + 16_384])
+            await writer.drain()
+        writer.write_eof()
+
+    writing = asyncio.create_task(write())
+    report.check("answer", await reader.read(), data[:SHORT_ANSWER])
+    await writing
+    writer.close()
+    await writer.wait_closed()
+    reader, writer = stream = await connect()
+    writer.write(HEADER.pack(seed + UPLOAD, 0))
+    report.check("what the service says", await reader.readexactly(1), RIGHT)
     await close(stream, report)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from xenemu.boot import Link
 from xenemu.lab import clients
 from xenemu.lab.clients import FILE, OTHER, SIZE, SMALL, UPLOAD, Client, Report
-from xenemu.lab.services import content
+from xenemu.lab.services import READ, content
 
 Files = Callable[[int], dict[str, bytes]]
 HTTPD = "xenemu.guest.programs.httpd"
@@ -38,6 +38,11 @@ def served(seed: int) -> dict[str, bytes]:
 def one_upload(seed: int) -> dict[str, bytes]:
     """What `put` stores."""
     return {"up": content(seed + UPLOAD, SIZE)}
+
+
+def one_reading(seed: int) -> dict[str, bytes]:
+    """What the service of `read-on` keeps."""
+    return {READ: content(seed + UPLOAD, SIZE)}
 
 
 def two_uploads(seed: int) -> dict[str, bytes]:
@@ -78,6 +83,7 @@ SCENARIOS = {
     "echo": Scenario(clients.echo, ECHO, ()),
     "keep-alive": Scenario(clients.keep_alive, files=served, stored=two_uploads),
     "half-close": Scenario(clients.half_close, "xenemu.lab.services:after_eof", ()),
+    "read-on": Scenario(clients.read_on, "xenemu.lab.services:read_on", stored=one_reading),
     "other-answer": Scenario(
         clients.other_answer, "xenemu.lab.services:other_answer", (), diverges=True
     ),
