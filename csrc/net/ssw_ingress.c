@@ -341,13 +341,23 @@ static enum xe_verdict take_syn(struct xe_ssw *s, struct xe_conn *c, struct xe_p
 	return XE_PASS;
 }
 
+/* A challenge ACK tells the exact number (RFC 5961); an older ack may come after a newer one. */
+static void reset_at(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *seg)
+{
+	int64_t ack = xe_conn_out_offset(c, seg->ack);
+
+	if (seg->flags & XE_RST || !(seg->flags & XE_ACK))
+		return;
+	if (ack > (int64_t)c->peer_acked && ack <= (int64_t)c->sent_max + 1)
+		c->peer_acked = (uint64_t)ack;
+	c->reset_seq = c->own_isn + 1 + (uint32_t)c->peer_acked;
+	xe_ssw_due(s, c, XE_DUE_RESET);
+}
+
 static enum xe_verdict take_tombstone(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p)
 {
-	if (c->refused) { /* a challenge ACK tells the exact number (RFC 5961) */
-		if (!(p->seg.flags & XE_RST) && (p->seg.flags & XE_ACK)) {
-			c->reset_seq = p->seg.ack;
-			xe_ssw_due(s, c, XE_DUE_RESET);
-		}
+	if (c->refused) {
+		reset_at(s, c, &p->seg);
 		return XE_DROP;
 	}
 	if (!c->recovered && c->attach == XE_LIVE)

@@ -985,7 +985,7 @@ static void test_unprotected(void)
 	xe_assert(XE_LOG_LOAD(slot()->state) == XE_LOG_UNPROTECTED && event(XE_SSW_UNPROTECTED));
 	xe_assert(in_data(0, 100) == XE_PASS);
 	xe_assert(out(XE_ACK, 0, 100, 50) == XE_PASS);
-	xe_assert(in(XE_ACK, 100, 50, stream_bytes, 10) == XE_PASS);
+	xe_assert(in(XE_ACK, 100, 30, stream_bytes, 10) == XE_PASS);
 	fault();
 	xe_assert(event(XE_SSW_RESET));
 	expect_own(XE_TO_NETWORK, XE_RST | XE_ACK);
@@ -993,6 +993,11 @@ static void test_unprotected(void)
 	xe_assert(in(XE_ACK, 110, 45, NULL, 0) == XE_DROP); /* a challenge ACK */
 	expect_own(XE_TO_NETWORK, XE_RST | XE_ACK);
 	xe_assert(w.p.seg.seq == own_seq(45) && w.p.seg.dport == PEER_PORT);
+	for (int64_t other = 40; other < 70; other += 20) { /* an older one, and one of a liar */
+		xe_assert(in(XE_ACK, 110, other, NULL, 0) == XE_DROP);
+		expect_own(XE_TO_NETWORK, XE_RST | XE_ACK);
+		xe_assert(w.p.seg.seq == own_seq(45));
+	}
 }
 
 /* What a service may be replaying is not taken from it; once replayed, it is. */
