@@ -56,14 +56,16 @@ int xe_machine_destroy_domain(struct xe_machine *m, uint32_t domid)
 	struct xe_pair_info pair;
 	bool replays = xe_pair_info(m->host, domid, &pair) == 0 &&
 		       pair.state == XE_PAIR_RECOVERING && pair.backup == domid;
-	struct xe_guard *g = replays ? xe_guard_of_pair(m, domid) : NULL;
+	struct xe_guard *g = xe_guard_of_pair(m, domid);
 	int rc = xe_domain_destroy(m->host, domid);
 	struct xe_node *n;
 
 	if (rc)
 		return rc;
-	if (g)
+	if (g && replays)
 		xe_ssw_detach(g->ssw, m->now);
+	else if (g && xe_ssw_trying(g->ssw)) /* nobody to go back to */
+		xe_ssw_accept(g->ssw, m->now);
 	n = xe_node_of(m, domid);
 	if (n) {
 		bool dirty = n->dirty;
@@ -165,6 +167,67 @@ int xe_machine_fence(struct xe_machine *m, uint32_t primary)
 	if (rc == 0)
 		silence(m, g, primary);
 	return rc;
+}
+
+int xe_machine_try(struct xe_machine *m, uint32_t primary)
+{
+	struct xe_guard *g = xe_guard_of_pair(m, primary);
+	int rc = g ? xe_ssw_try(g->ssw, m->now) : -ENOENT;
+
+	if (rc)
+		return rc;
+	rc = xe_vzs_try(m->host, primary);
+	if (rc)
+		xe_ssw_roll_back(g->ssw, m->now);
+	else
+		xe_machine_trace_add(m, XE_TRACE_FENCE, primary, 0, 0, 0);
+	xe_machine_sync(m);
+	return rc;
+}
+
+int xe_machine_accept(struct xe_machine *m, uint32_t primary)
+{
+	struct xe_guard *g = xe_guard_of_pair(m, primary);
+	struct xe_node *n = xe_node_of(m, primary);
+	int rc = xe_vzs_accept(m->host, primary);
+
+	if (rc)
+		return rc;
+	if (n) {
+		xe_network_purge(m, n);
+		if (n->has_stack)
+			xe_nsw_detach(&n->sockets.nsw);
+	}
+	if (g)
+		xe_ssw_accept(g->ssw, m->now);
+	xe_machine_sync(m);
+	return 0;
+}
+
+int xe_machine_roll_back(struct xe_machine *m, uint32_t primary, int status)
+{
+	struct xe_guard *g = xe_guard_of_pair(m, primary);
+	struct xe_pair_info pair;
+	struct xe_node *n;
+	int rc = xe_pair_info(m->host, primary, &pair);
+
+	if (rc == 0)
+		rc = xe_path_set(m->host, pair.ip, primary);
+	if (rc == 0)
+		rc = xe_vzs_roll_back(m->host, primary, status);
+	if (rc)
+		return rc;
+	xe_machine_trace_add(m, XE_TRACE_PATH, primary, pair.ip, 0, 0);
+	n = pair.backup ? xe_node_of(m, pair.backup) : NULL;
+	if (n) {
+		xe_network_purge(m, n);
+		if (n->has_stack)
+			xe_nsw_detach(&n->sockets.nsw);
+	}
+	if (g && xe_ssw_trying(g->ssw))
+		xe_ssw_roll_back(g->ssw, m->now);
+	xe_machine_sync(m);
+	return 0;
 }
 
 int xe_machine_fence_backup(struct xe_machine *m, uint32_t primary)

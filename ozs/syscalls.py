@@ -126,7 +126,7 @@ class SystemCalls:
             raise os_error(errno.ETIMEDOUT, "the VMM did not answer") from None
         finally:
             self._completion.disarm()
-        if status == -errno.EIO and op is not ZlOp.BOOT_BACKUP:
+        if status in (-errno.EIO, -errno.ECANCELED) and op is not ZlOp.BOOT_BACKUP:
             self._lost()
         if status:
             raise os_error(-status, f"{op.name.lower()} failed")

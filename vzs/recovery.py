@@ -20,13 +20,18 @@ from xenemu.vmm import PairInfo, PairState, Vmm, VmmEvent, WrapperEvent
 BOOT_TIMEOUT_NS = 20_000_000_000
 RETRY_NS = 500_000_000
 RECOVERY_TIMEOUT_NS = 30_000_000_000
+TRIAL_TIMEOUT_NS = 5_000_000_000  # the service stands still for as long
 WRAPPER_EVENTS = {
     WrapperEvent.UNPROTECTED: "connection-unprotected",
     WrapperEvent.RESET: "connection-reset",
     WrapperEvent.DIVERGED: "connection-diverged",
     WrapperEvent.REESTABLISHED: "connections-reestablished",
     WrapperEvent.FIRST_BYTE: "first-byte",
+    WrapperEvent.REPLAYED: "replayed",
 }
+
+
+REFUSED = {errno.EBUSY: "some connections are not protected"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +45,12 @@ class RecoveryPolicy:
 
 @dataclass(slots=True)
 class Recovery:
-    """One recovery under way. `kind`: None for a migration; `attempt` numbers its backups."""
+    """One recovery under way. `kind`: None for a migration; `attempt` numbers its backups.
+    `trial`: the primary is healthy, and goes on if the backup does not do."""
 
     kind: FaultKind | None
+    trial: bool = False
+    reestablished: bool = False
     readdress: bool = False  # the backup's address was being changed
     boots: int = 0
     attempt: int = 0
@@ -75,16 +83,27 @@ class RecoveryManager:
         name = WRAPPER_EVENTS.get(event)
         if name is not None:
             self._vmm.emit(name, node, a=a, b=b)
+        pair = self._vmm.pair(node)
+        if pair is None or pair.state is not PairState.RECOVERING or node != pair.backup:
+            return
+        recovery = self._recoveries[pair.primary]
         if event is WrapperEvent.REESTABLISHED:
-            pair = self._vmm.pair(node)
-            if pair is not None and pair.state is PairState.RECOVERING and node == pair.backup:
+            recovery.reestablished = True
+            if not recovery.trial:
                 self._vmm.signal(node, ZlSignal.COMPLETE)
+        elif event is WrapperEvent.REPLAYED:
+            self._accept(pair, recovery)
+        elif event is WrapperEvent.DIVERGED and recovery.trial:
+            self.backup_failed(pair.primary, f"connection {a} diverges at byte {b} of its output")
 
     def recover(self, pair: PairInfo, kind: FaultKind) -> None:
         """The primary of `pair` has failed: a backup takes over."""
         under_way = self._recoveries.get(pair.primary)
         if pair.state is PairState.RECOVERING:
-            if under_way is not None and kind is FaultKind.KERNEL:
+            if under_way is not None and under_way.trial:
+                under_way.kind = kind
+                self._accept(pair, under_way)  # nobody to go back to
+            elif under_way is not None and kind is FaultKind.KERNEL:
                 under_way.kind = kind  # it is worse than was known
             return
         self._drop_diagnosed()
@@ -94,11 +113,21 @@ class RecoveryManager:
             self._unprotected(pair, kind)
 
     def migrate(self, primary: int) -> None:
-        """A quiesced primary hands over: like a recovery, but nothing is wrong with it."""
+        """A quiesced primary hands over. It waits: until the backup has shown that it goes on where
+        the primary stopped nothing new leaves, and the primary can go on instead."""
         pair = self._vmm.pair(primary)
-        if pair is not None and pair.state is PairState.MIGRATING:
-            self._drop_diagnosed()
-            self._fence(pair, None)
+        if pair is None or pair.state is not PairState.MIGRATING:
+            return
+        try:
+            self._vmm.try_backup(primary)
+        except OSError as error:
+            number = error.errno or errno.EIO
+            self._vmm.emit("rolled-back", primary, reason=REFUSED.get(number, error.strerror))
+            self._vmm.complete(primary, -number)
+            return
+        self._vmm.emit("quiet", primary)
+        recovery = self._recoveries[primary] = Recovery(None, trial=True)
+        self._hand_over(primary, recovery)
 
     def backup_ready(self, primary: int) -> None:
         """The backup has booted: a recovery that waited for it goes on."""
@@ -111,6 +140,8 @@ class RecoveryManager:
         recovery = self._recoveries[primary]
         pair = self._vmm.pair(primary)
         assert pair is not None
+        if recovery.trial and self._roll_back(pair, reason):
+            return
         self._vmm.emit("recovery-restarted", pair.backup, reason=reason)
         self._vmm.fence_backup(primary)
         self._vmm.emit("fenced", pair.backup)
@@ -143,12 +174,38 @@ class RecoveryManager:
         if pair is None or pair.backup:
             return
         if recovery is not None:
+            if recovery.trial and self._roll_back(pair, "the backup was destroyed"):
+                return
             self._hold_path(pair)
             self._boot(primary, recovery)
         else:
             self._vmm.signal(primary, ZlSignal.FAILED)
 
-    def _fence(self, pair: PairInfo, kind: FaultKind | None) -> None:
+    def _accept(self, pair: PairInfo, recovery: Recovery) -> None:
+        """From here on there is no way back."""
+        recovery.trial = False
+        self._drop_diagnosed()
+        self._vmm.accept(pair.primary)
+        self._vmm.emit("fenced", pair.primary)
+        if recovery.reestablished:
+            self._vmm.signal(pair.backup, ZlSignal.COMPLETE)
+
+    def _roll_back(self, pair: PairInfo, reason: str) -> bool:
+        """The primary goes on. False when it is gone: then this is a recovery like any other."""
+        try:
+            self._vmm.roll_back(pair.primary, -errno.ECANCELED)
+        except OSError:
+            self._recoveries[pair.primary].trial = False
+            return False
+        del self._recoveries[pair.primary]
+        self._vmm.heartbeat_arm(pair.primary, True)
+        self._vmm.emit("rolled-back", pair.primary, reason=reason)
+        if pair.backup:
+            self._vmm.destroy(pair.backup)
+            self._vmm.emit("destroyed", pair.backup)
+        return True
+
+    def _fence(self, pair: PairInfo, kind: FaultKind) -> None:
         recovery = Recovery(kind, readdress=pair.state is PairState.CHANGING_IP)
         self._recoveries[pair.primary] = recovery
         self._vmm.fence(pair.primary)
@@ -178,7 +235,8 @@ class RecoveryManager:
         vmm.heartbeat_arm(new, True)
         vmm.emit("backup-woken", new)
         vmm.signal(new, bits)
-        self._bound(primary, recovery, RECOVERY_TIMEOUT_NS, "not done in time")
+        after = TRIAL_TIMEOUT_NS if recovery.trial else RECOVERY_TIMEOUT_NS
+        self._bound(primary, recovery, after, "the replay is not done in time")
 
     def _boot(self, primary: int, recovery: Recovery) -> None:
         """A backup on behalf of the fenced primary; when it can't be had, again after a while."""

@@ -59,6 +59,8 @@ enum {
 	XE_LOG_ABORTED = 4, /* the service's close may answer RST */
 	XE_LOG_UNRECORDED = 8, /* no room for records: sizes and dates are not replayed */
 	XE_LOG_DIVERGED = 16,  /* the replayed output is not what the client has */
+	XE_LOG_REPLAYED =
+		32,  /* all that was read before is read again, and what was sent is written */
 };
 
 struct xe_log_header {
@@ -92,7 +94,10 @@ struct xe_log_slot {
 
 	alignas(64) uint64_t drop_line; /* output below it is dropped: the client has it */
 	uint32_t drop_crc;         /* CRC-32C of that output */
-	uint32_t reserved1[13];
+	uint32_t sent_crc;         /* CRC-32C of the output below sent_line; only in a trial */
+	uint64_t sent_line;        /* 0: not to be compared */
+	uint32_t trial;            /* 1: somebody waits for XE_LOG_REPLAYED */
+	uint32_t reserved1[9];
 
 	/* --- written by NSW --- */
 	alignas(64) _Atomic uint32_t nsw_flags;

@@ -167,6 +167,32 @@ static uint64_t records_of(const struct xe_nsw *n, const struct xe_log_slot *slo
 	return records < most ? records : most;
 }
 
+static void raise_flag(struct xe_nsw *n, const struct xe_nsw_conn *c, uint32_t flag)
+{
+	struct xe_log_slot *slot = slot_of(n, c);
+
+	COMMIT(n, slot->nsw_flags, XE_LOG_LOAD(slot->nsw_flags) | flag);
+}
+
+/* The replay is over for those who only wait for that: a trial. */
+static void check_replayed(struct xe_nsw *n, struct xe_nsw_conn *c)
+{
+	if (!c->unsettled || c->diverged || c->read_at < c->read_line ||
+	    c->written < c->sent_line || !still_ours(n, c))
+		return;
+	c->unsettled = false;
+	raise_flag(n, c, XE_LOG_REPLAYED);
+}
+
+static uint64_t bytes_read(const struct xe_log_record *r, uint32_t records)
+{
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < records; i++)
+		bytes += r[i].kind == XE_RECORD_READ ? r[i].size : 0;
+	return bytes;
+}
+
 static void begin_replay(struct xe_nsw *n, struct xe_nsw_conn *c, struct xe_log_slot *slot)
 {
 	uint64_t records;
@@ -174,19 +200,28 @@ static void begin_replay(struct xe_nsw *n, struct xe_nsw_conn *c, struct xe_log_
 	c->line = XE_LOG_LOAD(slot->replay_line);
 	c->drop_line = slot->drop_line;
 	c->drop_crc = slot->drop_crc;
+	c->sent_line = slot->sent_line;
+	c->sent_crc = slot->sent_crc;
 	c->block = slot->first_block;
 	if (slot->nsw_incarnation != c->incarnation) { /* never accepted before the fault */
 		release_chain(n, slot);
 		COMMIT(n, slot->records, 0);
 	}
 	c->replaying = true;
+	c->unsettled = slot->trial;
 	c->last_gate = XE_LOG_LOAD(slot->sent_max);
 	records = records_of(n, slot);
 	for (uint32_t block = slot->first_record; block < n->log.record_blocks && records > 0;
 	     block = *xe_log_record_link(&n->log, block)) {
+		uint32_t held = records < XE_RECORDS_PER_BLOCK ? (uint32_t)records
+							       : XE_RECORDS_PER_BLOCK;
+
 		c->tail_block = block;
-		records -= records < XE_RECORDS_PER_BLOCK ? records : XE_RECORDS_PER_BLOCK;
+		c->read_line += bytes_read(xe_log_records(&n->log, block), held);
+		records -= held;
 	}
+	if (c->read_line > c->line)
+		c->read_line = c->line;
 }
 
 void xe_nsw_accept(struct xe_nsw *n, struct xe_nsw_conn *c, uint32_t local_addr,
@@ -219,6 +254,7 @@ void xe_nsw_accept(struct xe_nsw *n, struct xe_nsw_conn *c, uint32_t local_addr,
 	COMMIT(n, slot->out_written, 0);
 	COMMIT(n, slot->replayed, 0);
 	COMMIT(n, slot->nsw_flags, XE_LOG_ACCEPTED | (XE_LOG_LOAD(slot->nsw_flags) & keeps));
+	check_replayed(n, c);
 }
 
 /* ---- records ---- */
@@ -379,6 +415,7 @@ long xe_nsw_feed(struct xe_nsw *n, struct xe_nsw_conn *c, void *buf, size_t n_by
 	n->reads_replayed++;
 	n->bytes_fed += (uint64_t)got;
 	COMMIT(n, slot_of(n, c)->replayed, c->read_at);
+	check_replayed(n, c);
 	if (recorded)
 		c->record_left -= (uint32_t)got;
 	else
@@ -443,6 +480,14 @@ size_t xe_nsw_piece(struct xe_nsw *n, struct xe_nsw_conn *c, const uint8_t *buf,
 	return n_bytes < c->scanned ? n_bytes : c->scanned;
 }
 
+/* The next offset at which the output is compared; UINT64_MAX: it is not any more. */
+static uint64_t next_line(const struct xe_nsw_conn *c)
+{
+	if (c->written < c->drop_line)
+		return c->drop_line;
+	return c->written < c->sent_line ? c->sent_line : UINT64_MAX;
+}
+
 size_t xe_nsw_drop(struct xe_nsw *n, struct xe_nsw_conn *c, const uint8_t *bytes, size_t n_bytes)
 {
 	uint64_t left;
@@ -454,24 +499,41 @@ size_t xe_nsw_drop(struct xe_nsw *n, struct xe_nsw_conn *c, const uint8_t *bytes
 		n_bytes = (size_t)left;
 	n->writes_dropped++;
 	n->bytes_dropped += n_bytes;
-	c->crc = xe_crc32c(c->crc, bytes, n_bytes);
-	xe_nsw_wrote(n, c, n_bytes);
-	if (c->written == c->drop_line && c->crc != c->drop_crc && still_ours(n, c)) {
-		struct xe_log_slot *slot = slot_of(n, c);
-
-		c->diverged = true;
-		COMMIT(n, slot->nsw_flags, XE_LOG_LOAD(slot->nsw_flags) | XE_LOG_DIVERGED);
-	}
+	xe_nsw_wrote(n, c, bytes, n_bytes);
 	return n_bytes;
 }
 
-void xe_nsw_wrote(struct xe_nsw *n, struct xe_nsw_conn *c, size_t n_bytes)
+static void compare(struct xe_nsw *n, struct xe_nsw_conn *c, uint64_t line, uint32_t crc)
 {
+	if (c->diverged || c->written != line || c->crc == crc || !still_ours(n, c))
+		return;
+	c->diverged = true;
+	raise_flag(n, c, XE_LOG_DIVERGED);
+}
+
+void xe_nsw_wrote(struct xe_nsw *n, struct xe_nsw_conn *c, const uint8_t *bytes, size_t n_bytes)
+{
+	uint64_t end = c->written + n_bytes;
+
 	c->scanned -= n_bytes < c->scanned ? n_bytes : c->scanned;
 	c->date_left -= n_bytes < c->date_left ? (uint8_t)n_bytes : c->date_left;
-	c->written += n_bytes;
+	while (c->written < end) {
+		uint64_t line = next_line(c);
+		size_t run = (size_t)((line < end ? line : end) - c->written);
+
+		if (line == UINT64_MAX) {
+			c->written = end;
+			break;
+		}
+		c->crc = xe_crc32c(c->crc, bytes, run);
+		bytes += run;
+		c->written += run;
+		compare(n, c, c->drop_line, c->drop_crc);
+		compare(n, c, c->sent_line, c->sent_crc);
+	}
 	if (still_ours(n, c))
 		COMMIT(n, slot_of(n, c)->out_written, c->written);
+	check_replayed(n, c);
 }
 
 void xe_nsw_close(struct xe_nsw *n, struct xe_nsw_conn *c, bool all)

@@ -40,7 +40,11 @@ struct xe_nsw_conn {
 	/* Replay: what is still to be fed and dropped. */
 	uint64_t read_at, line;      /* line: L; beyond it TCP serves */
 	uint64_t written, drop_line;
-	uint32_t crc, drop_crc;      /* of the dropped output: ours, SSW's */
+	uint64_t read_line;          /* what was read before */
+	uint64_t sent_line;          /* what was sent before, to be compared */
+	uint32_t crc;                /* of the output up to `written`, as far as it is compared */
+	uint32_t drop_crc, sent_crc; /* SSW's */
+	bool unsettled;              /* the end of the replay is still to be said */
 	uint32_t block;              /* payload block that holds read_at */
 	uint64_t block_base;
 	uint32_t record_left;        /* bytes left of the read record in replay */
@@ -89,10 +93,10 @@ void xe_nsw_record(struct xe_nsw *n, struct xe_nsw_conn *c, long result);
 size_t xe_nsw_piece(struct xe_nsw *n, struct xe_nsw_conn *c, const uint8_t *buf, size_t n_bytes,
 		    const uint8_t **bytes);
 /* How many bytes of a piece the client already has: to be dropped. Sets `diverged` if the whole
- * that was dropped is not what it has. */
+ * that was dropped, or in a trial the whole that was sent, is not what it has. */
 size_t xe_nsw_drop(struct xe_nsw *n, struct xe_nsw_conn *c, const uint8_t *bytes, size_t n_bytes);
-/* TCP took that much of a piece. */
-void xe_nsw_wrote(struct xe_nsw *n, struct xe_nsw_conn *c, size_t n_bytes);
+/* TCP took that much of a piece. May set `diverged` as well. */
+void xe_nsw_wrote(struct xe_nsw *n, struct xe_nsw_conn *c, const uint8_t *bytes, size_t n_bytes);
 /* The service closes its sending side (shutdown), or all of it (close). */
 void xe_nsw_close(struct xe_nsw *n, struct xe_nsw_conn *c, bool all);
 

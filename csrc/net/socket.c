@@ -87,18 +87,18 @@ static long send_piece(struct xe_sockets *s, int sock, struct xe_nsw_conn *c, co
 		       size_t n, xe_ns now)
 {
 	size_t dropped = xe_nsw_drop(&s->nsw, c, bytes, n);
-	long sent;
+	long sent = 0;
 
+	if (dropped < n && !c->diverged) {
+		sent = xe_tcp_send(s->tcp, sock, bytes + dropped, n - dropped, now);
+		if (sent < 0)
+			return dropped > 0 ? (long)dropped : sent;
+		xe_nsw_wrote(&s->nsw, c, bytes + dropped, (size_t)sent);
+	}
 	if (c->diverged) {
 		xe_tcp_reset(s->tcp, sock, now);
 		return -ECONNRESET;
 	}
-	if (dropped == n)
-		return (long)n;
-	sent = xe_tcp_send(s->tcp, sock, bytes + dropped, n - dropped, now);
-	if (sent < 0)
-		return dropped > 0 ? (long)dropped : sent;
-	xe_nsw_wrote(&s->nsw, c, (size_t)sent);
 	return (long)dropped + sent;
 }
 

@@ -48,6 +48,7 @@ void xe_ssw_destroy(struct xe_ssw *s)
 {
 	if (!s)
 		return;
+	xe_ssw_trial_free(s);
 	xe_block_pool_fini(&s->pool);
 	xe_log_close(&s->log);
 	free(s->conn);
@@ -271,7 +272,7 @@ void xe_ssw_forget_silent(struct xe_ssw *s, xe_ns now)
 	bool some = false;
 	uint64_t at;
 
-	if (now < s->look_at)
+	if (now < s->look_at || s->home)
 		return;
 	s->look_at = XE_NEVER;
 	for (uint32_t i = 0; i < s->log.slots; i++) {
@@ -347,7 +348,8 @@ void xe_ssw_diverged(struct xe_ssw *s, struct xe_conn *c, uint64_t at, xe_ns now
 {
 	s->count.diverged++;
 	xe_ssw_notify(s, XE_SSW_DIVERGED, xe_conn_index(s, c), at);
-	xe_ssw_refuse(s, c, now);
+	if (!s->home)
+		xe_ssw_refuse(s, c, now);
 }
 
 bool xe_ssw_close_asked(const struct xe_ssw *s, const struct xe_conn *c, uint32_t flag,
@@ -381,7 +383,7 @@ static bool has_closed(const struct xe_ssw *s, const struct xe_conn *c)
 
 void xe_ssw_check_closed(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
 {
-	if (!xe_ssw_over(c))
+	if (s->home || !xe_ssw_over(c))
 		return;
 	if ((!c->unprotected || xe_ssw_replays(s, c)) && !has_closed(s, c)) { /* it still reads */
 		if (s->look_at > now + XE_SSW_LOOK_AGAIN)

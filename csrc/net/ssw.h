@@ -27,6 +27,7 @@ enum xe_ssw_event_kind {
 	XE_SSW_REESTABLISHED, /* a = connections: all are re-established */
 	XE_SSW_FIRST_BYTE, /* a = slot: first payload out after a recovery */
 	XE_SSW_HINT, /* a = slot: a FIN or RST that the service did not ask for */
+	XE_SSW_REPLAYED, /* a trial: all that was served before is served again */
 };
 
 struct xe_ssw_event {
@@ -62,6 +63,14 @@ xe_ns xe_ssw_poll_at(const struct xe_ssw *s); /* when dispatch has more to do */
 void xe_ssw_detach(struct xe_ssw *s, xe_ns now);
 /* A new TCP is there: re-establish; the number of connections to do. */
 uint32_t xe_ssw_replay(struct xe_ssw *s, xe_ns now);
+
+/* Like xe_ssw_detach, but the old domain only waits: the next TCP is tried. -EBUSY while no TCP
+ * is there or a connection is unprotected, -ENOMEM. It ends with one of the other two: the new
+ * TCP stays, or the old one goes on as if nothing had been. */
+int xe_ssw_try(struct xe_ssw *s, xe_ns now);
+void xe_ssw_accept(struct xe_ssw *s, xe_ns now);
+void xe_ssw_roll_back(struct xe_ssw *s, xe_ns now);
+bool xe_ssw_trying(const struct xe_ssw *s);
 
 /* No TCP will ever be there again: every connection is reset. */
 void xe_ssw_give_up(struct xe_ssw *s, xe_ns now);

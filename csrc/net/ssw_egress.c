@@ -41,6 +41,10 @@ static enum xe_verdict send_reset(struct xe_ssw *s, struct xe_conn *c, struct xe
 		xe_ssw_diverged(s, c, c->tcp_base, now);
 		return XE_DROP;
 	}
+	if (s->home) { /* the old service had not done that */
+		xe_ssw_diverged(s, c, c->sent_max, now);
+		return XE_DROP;
+	}
 	if (!c->unprotected && !xe_ssw_close_asked(s, c, XE_LOG_ABORTED, &at)) {
 		s->count.rsts_held++;
 		xe_ssw_notify(s, XE_SSW_HINT, xe_conn_index(s, c), 0);
@@ -116,14 +120,20 @@ static void note_tsval(struct xe_ssw *s, struct xe_conn *c, const struct xe_pack
 	xe_conn_slot(s, c)->own_tsval = tsval;
 }
 
-/* The peer may send as far as the log has room. */
+/* The peer may send as far as the log has room. What another TCP has acked stays acked: all of it
+ * is logged. */
 static void limit_window(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p, uint64_t ack,
 			 uint64_t right)
 {
 	uint64_t edge = xe_ssw_right_edge(s, c, right);
+	bool behind = c->recovered && ack < c->ack_sent;
 
 	c->squeezed = edge < right;
-	if (c->squeezed)
+	if (behind) {
+		ack = c->ack_sent;
+		xe_wire_set_ack(p, c->peer_isn + 1 + (uint32_t)ack);
+	}
+	if (c->squeezed || behind)
 		xe_wire_set_window(p, (uint16_t)(edge > ack ? (edge - ack) >> c->tcp_wscale : 0));
 	if (edge > c->told_edge)
 		c->told_edge = edge;
@@ -179,6 +189,11 @@ static enum xe_verdict check_output(struct xe_ssw *s, struct xe_conn *c, const s
 {
 	if (xe_ssw_output_check(s, c, p, start, now) == XE_DROP)
 		return XE_DROP;
+	if (s->home && (start + p->payload_len > c->sent_max ||
+			((p->seg.flags & XE_FIN) && !(c->fins & XE_LOG_OWN_FIN)))) {
+		xe_ssw_hold(s, p->data, p->len, XE_TO_NETWORK);
+		return XE_DROP;
+	}
 	if (!p->payload_len || start + p->payload_len <= c->sent_max)
 		return XE_PASS;
 	if (start > c->sent_max) /* what is between did not pass: TCP sends it again */

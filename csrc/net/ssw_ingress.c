@@ -300,6 +300,8 @@ static enum xe_verdict take_reset(struct xe_ssw *s, struct xe_conn *c, struct xe
 	uint64_t next = c->rcv_logged + ((c->fins & XE_LOG_PEER_FIN) ? 1 : 0);
 	bool exact = p->seg.seq == c->peer_isn + 1 + (uint32_t)next;
 
+	if (s->home) /* as if it were lost */
+		return XE_DROP;
 	if (!c->unprotected && xe_ssw_over(c)) /* a stray was answered; the service still reads */
 		return XE_DROP;
 	if (c->attach == XE_LIVE) {
@@ -454,8 +456,12 @@ enum xe_verdict xe_ssw_ingress(struct xe_ssw *s, uint8_t *packet, size_t len, xe
 	if (p.seg.flags & XE_URG)
 		xe_wire_set_flags(&p, p.seg.flags & (uint8_t)~XE_URG);
 	c = xe_ssw_find(s, p.seg.daddr, p.seg.dport, p.seg.saddr, p.seg.sport);
-	if ((p.seg.flags & (XE_SYN | XE_ACK | XE_RST)) == XE_SYN)
-		return take_syn(s, c, &p, now);
+	if ((p.seg.flags & (XE_SYN | XE_ACK | XE_RST)) == XE_SYN) {
+		if (!s->home)
+			return take_syn(s, c, &p, now);
+		xe_ssw_hold(s, packet, len, XE_TO_GUEST);
+		return XE_DROP;
+	}
 	if (!c) {
 		if (!s->recovering)
 			return XE_PASS;

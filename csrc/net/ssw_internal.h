@@ -23,6 +23,7 @@ enum {
 #define XE_SSW_PAWS_IDLE (24 * 86400 * XE_SECOND) /* RFC 7323 5.5 */
 #define XE_SSW_RESET_AGAIN XE_SECOND      /* a reset may be lost, and nothing asks for it again */
 #define XE_SSW_STARVE (200 * XE_MS)       /* without a free block */
+#define XE_SSW_TRIAL_LOOK XE_MS           /* between two looks whether a trial is over */
 
 enum xe_conn_state {
 	XE_CONN_FREE,
@@ -50,6 +51,7 @@ enum {
 	XE_DUE_UPDATE = 128, /* a larger window, to the peer */
 	XE_DUE_FIN_ACK =
 		256, /* the peer's ack of our FIN, which it sent before the fault, to TCP */
+	XE_DUE_HEAR = 512, /* what the peer has acked, to TCP */
 };
 
 struct xe_stretch {
@@ -124,6 +126,13 @@ struct xe_ssw {
 	uint32_t queue_head, queue_count;
 	uint32_t replay_cursor;
 	uint8_t protected_port[65536 / 8];
+	/* ssw_trial.c */
+	struct xe_home *home; /* home[i]: connection i of the old TCP; NULL: no trial */
+	struct xe_held *held; /* packets held back in a trial, until they went on */
+	uint32_t held_at, held_count;
+	uint32_t home_generation;
+	bool tried; /* and said to be */
+	xe_ns look_again_at;
 	struct xe_ssw_event event[XE_SSW_EVENTS];
 	uint32_t event_head, event_count;
 	struct xe_ssw_counters count;
@@ -183,9 +192,10 @@ bool xe_ssw_close_asked(const struct xe_ssw *s, const struct xe_conn *c, uint32_
 /* The replayed output is not what the client has, from `at` on: ends loudly. */
 void xe_ssw_diverged(struct xe_ssw *s, struct xe_conn *c, uint64_t at, xe_ns now);
 
-/* ssw_output.c: the peer acked more; TCP is gone; may this packet's payload leave; it is copied
- * (-1: no room). */
+/* ssw_output.c: the peer acked more; CRC-32C of all that was sent; TCP is gone; may this packet's
+ * payload leave; it is copied (-1: no room). */
 void xe_ssw_output_acked(struct xe_ssw *s, struct xe_conn *c);
+uint32_t xe_ssw_output_crc(struct xe_ssw *s, struct xe_conn *c);
 void xe_ssw_output_freeze(struct xe_ssw *s, struct xe_conn *c);
 enum xe_verdict xe_ssw_output_check(struct xe_ssw *s, struct xe_conn *c, const struct xe_packet *p,
 				    uint64_t start, xe_ns now);
@@ -197,6 +207,16 @@ int xe_ssw_output_keep(struct xe_ssw *s, struct xe_conn *c, const struct xe_pack
 uint64_t xe_ssw_right_edge(const struct xe_ssw *s, const struct xe_conn *c, uint64_t right);
 void xe_ssw_starve(struct xe_ssw *s, xe_ns now);
 void xe_ssw_relieve(struct xe_ssw *s, xe_ns now);
+
+/* ssw_trial.c: forgets a trial; holds a packet back until it is over; the next that goes on then;
+ * the right edge that the old TCP gave; is it over, and when to look. */
+void xe_ssw_trial_free(struct xe_ssw *s);
+void xe_ssw_hold(struct xe_ssw *s, const uint8_t *packet, size_t len, enum xe_direction to);
+size_t xe_ssw_next_held(struct xe_ssw *s, uint8_t *buf, size_t cap, enum xe_direction *to,
+			xe_ns now);
+uint64_t xe_ssw_home_edge(const struct xe_ssw *s, const struct xe_conn *c);
+xe_ns xe_ssw_trial_poll_at(const struct xe_ssw *s);
+void xe_ssw_look_at_trial(struct xe_ssw *s, xe_ns now);
 
 /* The service may still read this connection's payload from the log. */
 bool xe_ssw_replays(const struct xe_ssw *s, const struct xe_conn *c);

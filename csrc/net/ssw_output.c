@@ -37,6 +37,21 @@ void xe_ssw_output_acked(struct xe_ssw *s, struct xe_conn *c)
 		advance(s, c, upto);
 }
 
+uint32_t xe_ssw_output_crc(struct xe_ssw *s, struct xe_conn *c)
+{
+	uint32_t crc = c->out_crc;
+	uint64_t at = c->crc_at;
+
+	while (at < c->sent_max) {
+		size_t n = (size_t)(c->sent_max - at);
+		const uint8_t *bytes = xe_stream_peek(&s->pool, &c->out, at, &n);
+
+		crc = xe_crc32c(crc, bytes, n);
+		at += n;
+	}
+	return crc;
+}
+
 void xe_ssw_output_freeze(struct xe_ssw *s, struct xe_conn *c)
 {
 	c->verified = c->check_line = 0;

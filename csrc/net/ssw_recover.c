@@ -58,7 +58,8 @@ void xe_ssw_detach(struct xe_ssw *s, xe_ns now)
 		if (c->state == XE_CONN_FREE)
 			continue;
 		if (c->state == XE_CONN_SYN_SEEN) {
-			xe_ssw_free(s, c);
+			if (!s->home)
+				xe_ssw_free(s, c);
 			continue;
 		}
 		c->attach = XE_DETACHED;
@@ -182,6 +183,9 @@ static void write_lines(struct xe_ssw *s, struct xe_conn *c)
 	c->replay_line = c->fake_line;
 	slot->drop_line = c->tcp_base;
 	slot->drop_crc = c->out_crc;
+	slot->trial = s->home != NULL;
+	slot->sent_line = s->home ? c->sent_max : 0;
+	slot->sent_crc = s->home ? xe_ssw_output_crc(s, c) : 0;
 	slot->replay_generation = s->generation;
 	XE_LOG_COMMIT(slot->replay_line, c->fake_line);
 }
@@ -192,6 +196,10 @@ enum xe_verdict xe_ssw_reestablished(struct xe_ssw *s, struct xe_conn *c, struct
 	if (p->seg.ack != c->peer_isn + 1 + (uint32_t)c->fake_line)
 		return XE_DROP;
 	xe_assert(s->faking > 0 && s->to_reestablish > 0);
+	if (lacks_option(c, p) && s->home) {
+		xe_ssw_diverged(s, c, c->peer_acked, now);
+		return XE_DROP;
+	}
 	if (lacks_option(c, p)) {
 		xe_ssw_notify(s, XE_SSW_RESET, xe_conn_index(s, c), EPROTONOSUPPORT);
 		xe_ssw_refuse(s, c, now);
@@ -282,6 +290,14 @@ static size_t inject(struct xe_ssw *s, struct xe_conn *c, uint8_t *buf, size_t c
 	return xe_wire_build(buf, cap, &seg, NULL, n);
 }
 
+static size_t hear(const struct xe_conn *c, uint8_t *buf, size_t cap)
+{
+	struct xe_segment seg = guest_segment(c, XE_ACK, c->rcv_logged);
+
+	seg.ack = ack_to_guest(c);
+	return xe_wire_build(buf, cap, &seg, NULL, 0);
+}
+
 static size_t ack_fin(const struct xe_conn *c, uint64_t peer_end, uint8_t *buf, size_t cap)
 {
 	struct xe_segment seg = guest_segment(c, XE_ACK, peer_end);
@@ -333,6 +349,8 @@ static size_t make(struct xe_ssw *s, struct xe_conn *c, uint16_t what, uint8_t *
 		return kill_guest(c, buf, cap);
 	case XE_DUE_INJECT:
 		return c->inject.from < c->inject.to ? inject(s, c, buf, cap) : 0;
+	case XE_DUE_HEAR:
+		return hear(c, buf, cap);
 	case XE_DUE_FIN_ACK:
 		return ack_fin(c, peer_end, buf, cap);
 	case XE_DUE_WAKE:
@@ -352,11 +370,11 @@ static size_t next_due(struct xe_ssw *s, struct xe_conn *c, uint8_t *buf, size_t
 		       enum xe_direction *to)
 {
 	static const uint16_t order[] = {
-		XE_DUE_ACK,   XE_DUE_WAKE, XE_DUE_INJECT, XE_DUE_FIN,    XE_DUE_FIN_ACK,
-		XE_DUE_RESET, XE_DUE_KILL, XE_DUE_UPDATE, XE_DUE_ANSWER,
+		XE_DUE_ACK,     XE_DUE_WAKE,  XE_DUE_INJECT, XE_DUE_HEAR,   XE_DUE_FIN,
+		XE_DUE_FIN_ACK, XE_DUE_RESET, XE_DUE_KILL,   XE_DUE_UPDATE, XE_DUE_ANSWER,
 	};
 	const uint16_t inside = XE_DUE_ACK | XE_DUE_FIN | XE_DUE_KILL | XE_DUE_INJECT |
-				XE_DUE_FIN_ACK;
+				XE_DUE_FIN_ACK | XE_DUE_HEAR;
 	unsigned i = 0;
 
 	while (!(c->due & order[i]))
@@ -396,6 +414,7 @@ size_t xe_ssw_dispatch(struct xe_ssw *s, uint8_t *buf, size_t cap, enum xe_direc
 	xe_ssw_relieve(s, now);
 	xe_ssw_reset_again(s, now);
 	xe_ssw_forget_silent(s, now);
+	xe_ssw_look_at_trial(s, now);
 	while (s->queue_count > 0) {
 		c = &s->conn[s->queue[s->queue_head]];
 		while (c->due) {
@@ -410,18 +429,24 @@ size_t xe_ssw_dispatch(struct xe_ssw *s, uint8_t *buf, size_t cap, enum xe_direc
 	}
 	c = next_to_fake(s, now);
 	if (!c)
-		return 0;
+		return xe_ssw_next_held(s, buf, cap, to, now);
 	*to = XE_TO_GUEST;
 	return fake_syn(s, c, buf, cap, now);
+}
+
+static xe_ns least(xe_ns a, xe_ns b)
+{
+	return a < b ? a : b;
 }
 
 xe_ns xe_ssw_poll_at(const struct xe_ssw *s)
 {
 	xe_ns next_at = s->replaying && s->to_reestablish > 0 ? s->next_fake_at : XE_NEVER;
 
-	if (s->queue_count > 0)
+	if (s->queue_count > 0 || (!s->home && s->held))
 		return 0;
-	next_at = next_at < s->reset_again_at ? next_at : s->reset_again_at;
-	next_at = next_at < s->look_at ? next_at : s->look_at;
-	return next_at < s->starved_until ? next_at : s->starved_until;
+	next_at = least(next_at, s->reset_again_at);
+	if (s->home)
+		return least(next_at, xe_ssw_trial_poll_at(s));
+	return least(least(next_at, s->look_at), s->starved_until);
 }

@@ -14,7 +14,9 @@ uint64_t xe_ssw_right_edge(const struct xe_ssw *s, const struct xe_conn *c, uint
 {
 	uint64_t held = c->stream.end > c->rcv_logged ? c->stream.end - c->rcv_logged : 0;
 	uint64_t limit = c->rcv_logged + held + (uint64_t)s->pool.free_count * XE_LOG_BLOCK;
+	uint64_t home = xe_ssw_home_edge(s, c);
 
+	limit = limit < home ? limit : home;
 	if (c->unprotected || right <= limit)
 		return right;
 	return limit > c->told_edge ? limit : c->told_edge; /* never to the left */
@@ -61,7 +63,7 @@ void xe_ssw_relieve(struct xe_ssw *s, xe_ns now)
 {
 	struct xe_conn *c;
 
-	if (now < s->starved_until)
+	if (now < s->starved_until || s->home)
 		return;
 	s->starved_until = XE_NEVER;
 	if (s->pool.free_count == 0) {

@@ -134,6 +134,11 @@ int xe_vzs_complete(struct xe_host *h, uint32_t primary, int status);
 /* Fence: pauses the domain, clears its log mappings and its right to them; the pair is RECOVERING,
  * old_primary = primary. -ENOENT, -EBUSY. Refs on domain and log frames stay. */
 int xe_vzs_fence(struct xe_host *h, uint32_t primary);
+/* A quiesced primary only waits while its backup is tried. Then the backup is accepted: a fence from
+ * now on; or it is fenced and forgotten, and the primary goes on: FAILED with `status`. */
+int xe_vzs_try(struct xe_host *h, uint32_t primary);
+int xe_vzs_accept(struct xe_host *h, uint32_t primary);
+int xe_vzs_roll_back(struct xe_host *h, uint32_t primary, int status);
 /* The address that GET_IP answers to this domain next. */
 int xe_vzs_set_next_ip(struct xe_host *h, uint32_t domid, uint32_t ip);
 /* A backup that died or is given up: pair back to GRANTED, or RECOVERING without a backup. */

@@ -9,8 +9,8 @@
  * RECOVERING; old_primary != 0 exactly while RECOVERING, and then the primary is paused or dying;
  * backup_booted says that the backup there is has its service; a pair with a log holds its
  * references (log.c).
- * RECOVERING is entered from every other state but NONE, by a fence, and left by RECOVERY_DONE or
- * when the VZS gives up. Backups may come and go meanwhile: the VZS fences one that fails (its
+ * RECOVERING is entered from every other state but NONE, by a fence, or from MIGRATING for a trial,
+ * and left by RECOVERY_DONE, when the VZS gives up, or when a trial is rolled back. Backups may come and go meanwhile: the VZS fences one that fails (its
  * right to the log ends) and has another created on behalf of the primary.
  * If the backup is destroyed it is forgotten; if the primary is destroyed and no recovery runs the
  * pair goes; while one runs its struct stays, since backups are built like it. Left out: signals' meaning and all policy (the VZS), the log's content (the OZS). */
@@ -320,6 +320,8 @@ static int recovery_done(struct xe_host *h, struct xe_domain *d)
 
 	if (!p)
 		return -EPERM;
+	if (p->trial)
+		return -EBUSY;
 	old_id = p->primary;
 	h->domain[old_id]->fault_reported = false;
 	xe_log_transfer(h, p, d); /* a destroyed old primary goes with this */
@@ -537,6 +539,72 @@ int xe_vzs_fence(struct xe_host *h, uint32_t primary)
 	return 0;
 }
 
+static struct xe_pair *recovering_pair(struct xe_host *h, uint32_t primary)
+{
+	struct xe_pair *p = xe_pair_of_primary(h, primary);
+
+	return p && p->state == XE_PAIR_RECOVERING ? p : NULL;
+}
+
+int xe_vzs_try(struct xe_host *h, uint32_t primary)
+{
+	struct xe_pair *p = xe_pair_of_primary(h, primary);
+	int r;
+
+	if (!p)
+		return -ENOENT;
+	if (p->state != XE_PAIR_MIGRATING)
+		return -EINVAL;
+	r = xe_domain_pause(h, primary);
+	xe_assert(!r);
+	p->old_primary = primary;
+	p->trial = true;
+	p->log_granted = false;
+	p->state = XE_PAIR_RECOVERING;
+	return 0;
+}
+
+static struct xe_pair *trying_pair(struct xe_host *h, uint32_t primary)
+{
+	struct xe_pair *p = recovering_pair(h, primary);
+
+	return p && p->trial ? p : NULL;
+}
+
+int xe_vzs_accept(struct xe_host *h, uint32_t primary)
+{
+	struct xe_pair *p = trying_pair(h, primary);
+
+	if (!p || !p->backup)
+		return -ENOENT;
+	p->trial = false;
+	xe_unmap_log(h, h->domain[primary], xe_pair_tag(h, p));
+	return 0;
+}
+
+int xe_vzs_roll_back(struct xe_host *h, uint32_t primary, int status)
+{
+	struct xe_pair *p = trying_pair(h, primary);
+	struct xe_domain *d = xe_live_domain(h, primary);
+	int r;
+
+	if (!p)
+		return -ENOENT;
+	if (!d)
+		return -ESRCH;
+	if (p->backup) {
+		r = xe_domain_pause(h, p->backup);
+		xe_assert(!r);
+		forget_backup(h, p);
+	}
+	p->trial = false;
+	p->old_primary = 0;
+	p->state = XE_PAIR_GRANTED;
+	xe_domain_unpause(h, primary);
+	d->signal_status = status;
+	return xe_vzs_signal(h, primary, XE_ABI_zl_signal_FAILED);
+}
+
 int xe_vzs_set_next_ip(struct xe_host *h, uint32_t domid, uint32_t ip)
 {
 	struct xe_domain *d = xe_live_domain(h, domid);
@@ -555,13 +623,6 @@ int xe_vzs_forget_backup(struct xe_host *h, uint32_t primary)
 		return -ENOENT;
 	forget_backup(h, p);
 	return 0;
-}
-
-static struct xe_pair *recovering_pair(struct xe_host *h, uint32_t primary)
-{
-	struct xe_pair *p = xe_pair_of_primary(h, primary);
-
-	return p && p->state == XE_PAIR_RECOVERING ? p : NULL;
 }
 
 int xe_vzs_fence_backup(struct xe_host *h, uint32_t primary)
@@ -616,6 +677,7 @@ void xe_pair_domain_gone(struct xe_host *h, struct xe_domain *d)
 		} else if (!p->holds_old) {
 			xe_get_domain(d);
 			p->holds_old = true;
+			p->trial = false; /* nobody to go back to */
 		}
 		return;
 	}

@@ -1,9 +1,10 @@
 /* Wrappers, log and TCP together, without a machine: an echo service whose TCP dies at any
  * event and after any store into the log, any number of times, under loss, reordering and
  * duplication; whose next incarnation comes at once or later, runs in a fresh stack, or in the
- * same one, where the old sockets still are; or answers differently; while somebody on the path
- * sends what TCP must not take, or retransmissions with other bytes. The client is an ordinary
- * TCP; the witnesses are its byte stream, and what each incarnation of the service reads.
+ * same one, where the old sockets still are; or answers differently; or is tried while the old
+ * one waits, and is accepted or sent away; while somebody on the path sends what TCP must not
+ * take, or retransmissions with other bytes. The client is an ordinary TCP; the witnesses are its
+ * byte stream, and what each incarnation of the service reads.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -30,6 +31,19 @@ struct flight {
 
 enum { NOBODY, SENDS_GARBAGE, SENDS_OTHER_BYTES };
 
+struct service {
+	int listener, conn;
+	uint8_t pending[65536];
+	size_t pending_at, pending_len;
+	int eof, closed;
+	uint64_t read_at, written;
+};
+
+struct incarnation {
+	struct xe_sockets server;
+	struct service service;
+};
+
 struct sim {
 	xe_ns now;
 	uint64_t order, events;
@@ -41,11 +55,7 @@ struct sim {
 	struct xe_tcp *client;
 	struct xe_ssw *ssw;
 	uint8_t *extent[EXTENTS];
-	/* the service */
-	int listener, conn;
-	uint8_t pending[65536];
-	size_t pending_at, pending_len;
-	int eof, closed;
+	struct service service;
 	uint64_t seed, rng_seed;
 	/* the client */
 	int sock;
@@ -61,11 +71,14 @@ struct sim {
 	int hostile;
 	uint64_t attacks;
 	uint8_t *read_before; /* bytes that the service has read, in any incarnation */
-	uint64_t read_end, read_at;
+	uint64_t read_end;
 	bool same_stack;
 	uint64_t wrong_at; /* later incarnations change this byte of their output */
-	uint64_t written;
 	bool reset; /* seen by the client */
+	bool trying;
+	uint64_t trial_ends, patience; /* at that event the old one goes on, at the latest */
+	uint32_t accepted, rolled_back;
+	struct incarnation home;
 	struct xe_store_stop stop;
 	jmp_buf dead;
 };
@@ -78,6 +91,8 @@ struct plan {
 	uint64_t first, again; /* faults before the event `first`, then every `again` */
 	uint64_t store; /* a fault after this store; 0: none */
 	uint64_t wrong_at; /* UINT64_MAX: the same bytes always */
+	bool trial; /* no faults: trials, of so many events at most */
+	uint64_t patience;
 };
 
 static void tell(struct sim *s);
@@ -135,12 +150,12 @@ static void start_service(struct sim *s)
 {
 	s->server.nsw.stop = &s->stop;
 	xe_assert(xe_nsw_attach(&s->server.nsw, s->extent, EXTENTS) == 0);
-	s->listener = xe_tcp_listen(s->server.tcp, PORT, 4);
-	xe_assert(s->listener >= 0);
-	s->conn = -1;
-	s->pending_len = s->pending_at = 0;
-	s->eof = s->closed = 0;
-	s->written = s->read_at = 0;
+	s->service.listener = xe_tcp_listen(s->server.tcp, PORT, 4);
+	xe_assert(s->service.listener >= 0);
+	s->service.conn = -1;
+	s->service.pending_len = s->service.pending_at = 0;
+	s->service.eof = s->service.closed = 0;
+	s->service.written = s->service.read_at = 0;
 }
 
 static void boot_server(struct sim *s)
@@ -176,9 +191,9 @@ static void fail_over(struct sim *s)
 	s->up_at = s->events + s->outage;
 	s->up_before = s->now + XE_SECOND / 2;
 	if (s->same_stack) { /* the kernel cleans up after the dead service */
-		xe_sock_drop(&s->server, s->listener, s->now);
-		if (s->conn >= 0 && !s->closed)
-			xe_sock_drop(&s->server, s->conn, s->now);
+		xe_sock_drop(&s->server, s->service.listener, s->now);
+		if (s->service.conn >= 0 && !s->service.closed)
+			xe_sock_drop(&s->server, s->service.conn, s->now);
 		flush(s);
 	} else {
 		xe_sockets_fini(&s->server);
@@ -187,63 +202,107 @@ static void fail_over(struct sim *s)
 		come_back(s);
 }
 
+/* The old one waits; packets of its own, and for it, are not there meanwhile. */
+static void try_another(struct sim *s)
+{
+	if (s->trying || s->down || xe_ssw_try(s->ssw, s->now))
+		return;
+	s->home.server = s->server;
+	s->home.service = s->service;
+	s->trying = true;
+	s->trial_ends = s->events + s->patience;
+	boot_server(s);
+	xe_ssw_replay(s->ssw, s->now);
+	flush(s);
+}
+
+static bool heard(struct sim *s, uint32_t kind)
+{
+	struct xe_ssw_event e;
+	bool found = false;
+
+	while (xe_ssw_next_event(s->ssw, &e))
+		found |= e.kind == kind;
+	return found;
+}
+
+static void end_trial(struct sim *s)
+{
+	if (heard(s, XE_SSW_REPLAYED)) {
+		xe_ssw_accept(s->ssw, s->now);
+		xe_sockets_fini(&s->home.server);
+		s->accepted++;
+	} else if (s->events >= s->trial_ends) {
+		xe_sockets_fini(&s->server);
+		s->server = s->home.server;
+		s->service = s->home.service;
+		xe_ssw_roll_back(s->ssw, s->now);
+		s->rolled_back++;
+	} else {
+		return;
+	}
+	s->trying = false;
+	flush(s);
+}
+
 /* Each incarnation reads what the ones before have read. */
 static void check_read(struct sim *s, size_t n)
 {
-	for (size_t i = 0; i < n; i++, s->read_at++) {
-		xe_assert(s->read_at < s->total);
-		if (s->read_at < s->read_end)
-			xe_assert(s->read_before[s->read_at] == s->pending[i]);
+	for (size_t i = 0; i < n; i++, s->service.read_at++) {
+		xe_assert(s->service.read_at < s->total);
+		if (s->service.read_at < s->read_end)
+			xe_assert(s->read_before[s->service.read_at] == s->service.pending[i]);
 		else
-			s->read_before[s->read_end++] = s->pending[i];
+			s->read_before[s->read_end++] = s->service.pending[i];
 	}
 }
 
 /* An echo that adds one to each byte; odd buffer sizes on purpose. */
 static void serve(struct sim *s)
 {
-	if (s->conn < 0) {
-		int sock = xe_sock_accept(&s->server, s->listener);
+	if (s->service.conn < 0) {
+		int sock = xe_sock_accept(&s->server, s->service.listener);
 
 		if (sock < 0)
 			return;
-		s->conn = sock;
+		s->service.conn = sock;
 	}
-	while (!s->closed) {
+	while (!s->service.closed) {
 		long n;
 
-		if (s->pending_at < s->pending_len) {
-			n = xe_sock_send(&s->server, s->conn, s->pending + s->pending_at,
-					 s->pending_len - s->pending_at, s->now);
+		if (s->service.pending_at < s->service.pending_len) {
+			n = xe_sock_send(&s->server, s->service.conn,
+					 s->service.pending + s->service.pending_at,
+					 s->service.pending_len - s->service.pending_at, s->now);
 			if (n == -ECONNRESET && s->wrong_at != UINT64_MAX) {
-				xe_sock_close(&s->server, s->conn, s->now);
-				s->closed = 1;
+				xe_sock_close(&s->server, s->service.conn, s->now);
+				s->service.closed = 1;
 			}
 			if (n <= 0)
 				return;
-			s->pending_at += (size_t)n;
-			s->written += (uint64_t)n;
+			s->service.pending_at += (size_t)n;
+			s->service.written += (uint64_t)n;
 			continue;
 		}
-		if (s->eof) {
-			xe_sock_close(&s->server, s->conn, s->now);
-			s->closed = 1;
+		if (s->service.eof) {
+			xe_sock_close(&s->server, s->service.conn, s->now);
+			s->service.closed = 1;
 			return;
 		}
-		n = xe_sock_recv(&s->server, s->conn, s->pending, 1 + xe_rng_below(&s->rng, 9000),
-				 s->now);
+		n = xe_sock_recv(&s->server, s->service.conn, s->service.pending,
+				 1 + xe_rng_below(&s->rng, 9000), s->now);
 		if (n < 0) {
 			xe_assert(n == -EAGAIN || s->wrong_at != UINT64_MAX);
 			return;
 		}
-		s->eof = n == 0;
+		s->service.eof = n == 0;
 		check_read(s, (size_t)n);
 		for (long i = 0; i < n; i++)
-			s->pending[i]++;
-		if (s->failovers > 0 && s->wrong_at - s->written < (uint64_t)n)
-			s->pending[s->wrong_at - s->written] ^= 1;
-		s->pending_at = 0;
-		s->pending_len = (size_t)n;
+			s->service.pending[i]++;
+		if (s->failovers > 0 && s->wrong_at - s->service.written < (uint64_t)n)
+			s->service.pending[s->wrong_at - s->service.written] ^= 1;
+		s->service.pending_at = 0;
+		s->service.pending_len = (size_t)n;
 	}
 }
 
@@ -444,7 +503,7 @@ static bool step(struct sim *s)
 
 	if (!s->down)
 		timer = least(timer, xe_tcp_poll_at(s->server.tcp));
-	if (at == XE_NEVER && timer == XE_NEVER && !back)
+	if (at == XE_NEVER && timer == XE_NEVER && !back && !s->trying)
 		return false;
 	s->events++;
 	if (back) {
@@ -471,6 +530,8 @@ static bool step(struct sim *s)
 	else if (!s->down)
 		serve(s);
 	flush(s);
+	if (s->trying)
+		end_trial(s);
 	use(s);
 	flush(s);
 	return true;
@@ -503,6 +564,7 @@ static void open_sim(struct sim *s, const struct plan *plan)
 	s->outage = plan->outage;
 	s->read_before = malloc(s->total);
 	s->wrong_at = plan->wrong_at;
+	s->patience = plan->patience;
 	s->stop = (struct xe_store_stop){.at = plan->store, .reached = die, .ctx = s};
 	s->flight = malloc(QUEUE * sizeof(*s->flight));
 	if (plan->lossy) {
@@ -550,7 +612,7 @@ static void tell(struct sim *s)
 			(unsigned long long)e.value);
 
 	xe_tcp_info(s->client, s->sock, &client);
-	xe_tcp_info(s->server.tcp, s->conn, &server);
+	xe_tcp_info(s->server.tcp, s->service.conn, &server);
 	fprintf(stderr, "seed %llu event %llu\n", (unsigned long long)s->rng_seed,
 		(unsigned long long)s->events);
 	fprintf(stderr,
@@ -560,10 +622,10 @@ static void tell(struct sim *s)
 		"%llu\n",
 		(unsigned long long)s->sent, s->client_shut, client.state, client.rcv_queued,
 		client.snd_queued, server.state, server.rcv_queued, server.snd_queued,
-		s->pending_at, s->pending_len, s->eof, s->closed, s->failovers,
-		(unsigned long long)c->not_believed, (unsigned long long)c->unlogged_drops,
-		(unsigned long long)c->fins_held, (unsigned long long)c->rsts_held,
-		(unsigned long long)c->acks_beyond_log);
+		s->service.pending_at, s->service.pending_len, s->service.eof, s->service.closed,
+		s->failovers, (unsigned long long)c->not_believed,
+		(unsigned long long)c->unlogged_drops, (unsigned long long)c->fins_held,
+		(unsigned long long)c->rsts_held, (unsigned long long)c->acks_beyond_log);
 }
 
 static void give_up(struct sim *s, const struct plan *plan)
@@ -582,7 +644,7 @@ static void give_up(struct sim *s, const struct plan *plan)
 }
 
 struct result {
-	uint64_t events, stores, failovers, old_resets, injected;
+	uint64_t events, stores, failovers, old_resets, injected, accepted, rolled_back;
 	bool reset;
 };
 
@@ -600,7 +662,10 @@ static struct result run(const struct plan *plan)
 	blocks = info.blocks;
 	while (!s.client_eof && !s.reset) {
 		if (s.events == next) {
-			fail_over(&s);
+			if (plan->trial)
+				try_another(&s);
+			else
+				fail_over(&s);
 			next = plan->again ? next + plan->again : UINT64_MAX;
 		}
 		if (!step(&s) || s.now > 300 * XE_SECOND)
@@ -611,6 +676,8 @@ static struct result run(const struct plan *plan)
 	flush(&s);
 	result = (struct result){.events = s.events, .stores = s.stop.stores, .reset = s.reset};
 	result.failovers = s.failovers;
+	result.accepted = s.accepted;
+	result.rolled_back = s.rolled_back;
 	for (int i = 0; i < 100000 && s.now < 400 * XE_SECOND; i++) {
 		if (!step(&s))
 			break;
@@ -711,6 +778,32 @@ static uint64_t with_wrong_bytes(uint64_t n)
 	return resets;
 }
 
+/* Another TCP is tried at any event, and often; it is accepted when it has replayed all, or sent
+ * away after a few events. */
+static void with_trials(uint64_t n)
+{
+	struct plan plan = calm;
+	uint64_t events = run(&plan).events, accepted = 0, rolled_back = 0;
+
+	plan.trial = true;
+	for (uint64_t i = 0; i < 8 * n; i++) {
+		struct result r;
+
+		plan.seed = 1 + i % 5;
+		plan.lossy = i & 1;
+		plan.total = i % 16 == 15 ? 1 << 20 : 65536;
+		plan.first = i * events / (8 * n);
+		plan.again = i & 2 ? 37 + i % 50 : 0;
+		plan.patience = i & 4 ? 1 + i % 40 : 100000;
+		r = run(&plan);
+		accepted += r.accepted;
+		rolled_back += r.rolled_back;
+	}
+	xe_assert(accepted > 4 * n && rolled_back > n);
+	printf("%llu trials accepted, %llu rolled back\n", (unsigned long long)accepted,
+	       (unsigned long long)rolled_back);
+}
+
 /* Somebody interferes while faults come again and again. */
 static uint64_t under_attack(int hostile, uint64_t n)
 {
@@ -738,6 +831,7 @@ int main(int argc, char **argv)
 		       (unsigned long long)at_events(lossy, n),
 		       (unsigned long long)at_stores(lossy, 4 * n));
 	}
+	with_trials(n);
 	printf("%llu faults with large windows\n", (unsigned long long)with_large_windows(n / 2));
 	printf("%llu faults under garbage, %llu under other bytes\n",
 	       (unsigned long long)under_attack(SENDS_GARBAGE, 2 * n),

@@ -84,6 +84,7 @@ static void fault(void)
 static void reestablish(uint32_t i, uint64_t line, uint64_t drop)
 {
 	slot(i)->drop_line = drop;
+	slot(i)->sent_line = slot(i)->trial = 0;
 	slot(i)->drop_crc = xe_crc32c(0, bytes, drop);
 	slot(i)->replay_generation = XE_LOG_LOAD(xe_log_head(&log_view)->generation);
 	atomic_store(&slot(i)->replay_line, line);
@@ -118,7 +119,7 @@ static void test_unknown_connection(void)
 	xe_assert(!c.logged && xe_nsw_source(&nsw, &c) == XE_FROM_TCP && !xe_nsw_can_write(&c));
 	xe_assert(xe_nsw_feed(&nsw, &c, got, 10) == 0 && xe_nsw_drop(&nsw, &c, bytes, 10) == 0);
 	xe_nsw_record(&nsw, &c, 10);
-	xe_nsw_wrote(&nsw, &c, 10);
+	xe_nsw_wrote(&nsw, &c, bytes, 10);
 	xe_nsw_close(&nsw, &c, true);
 	xe_assert(nsw.free_count == log_view.record_blocks);
 }
@@ -132,12 +133,12 @@ static void test_intent(void)
 	accept_conn(&c, 0);
 	xe_assert(slot(0)->nsw_flags == XE_LOG_ACCEPTED);
 	xe_assert(slot(0)->nsw_incarnation == 1 && slot(0)->nsw_generation == 1);
-	xe_nsw_wrote(&nsw, &c, 30);
+	xe_nsw_wrote(&nsw, &c, bytes, 30);
 	xe_assert(slot(0)->out_written == 30);
 	xe_nsw_close(&nsw, &c, false);
 	xe_assert(slot(0)->nsw_flags == (XE_LOG_ACCEPTED | XE_LOG_CLOSED));
 	xe_assert(slot(0)->nsw_close_at == 30);
-	xe_nsw_wrote(&nsw, &c, 5);
+	xe_nsw_wrote(&nsw, &c, bytes, 5);
 	xe_nsw_close(&nsw, &c, true);
 	xe_assert(slot(0)->nsw_close_at == 30); /* the first one's */
 	xe_assert(slot(0)->nsw_flags == (XE_LOG_ACCEPTED | XE_LOG_CLOSED | XE_LOG_ABORTED));
@@ -233,9 +234,9 @@ static void test_gates(void)
 	attach();
 	accept_conn(&c, 0);
 	xe_nsw_record(&nsw, &c, 60);
-	xe_nsw_wrote(&nsw, &c, 500);
+	xe_nsw_wrote(&nsw, &c, bytes, 500);
 	xe_nsw_record(&nsw, &c, 40); /* 50 bytes were not read */
-	xe_nsw_wrote(&nsw, &c, 300);
+	xe_nsw_wrote(&nsw, &c, bytes, 300);
 	atomic_store(&slot(0)->sent_max, 700);
 	for (int round = 0; round < 2; round++) {
 		fault();
@@ -245,15 +246,15 @@ static void test_gates(void)
 		xe_assert(xe_nsw_source(&nsw, &c) == XE_NOT_YET);
 		xe_assert(xe_nsw_feed(&nsw, &c, got, 1000) == -EAGAIN);
 		xe_assert(xe_nsw_drop(&nsw, &c, bytes, 500) == 100);
-		xe_nsw_wrote(&nsw, &c, 399);
+		xe_nsw_wrote(&nsw, &c, bytes, 399);
 		xe_assert(xe_nsw_source(&nsw, &c) == XE_NOT_YET);
-		xe_nsw_wrote(&nsw, &c, 1);
+		xe_nsw_wrote(&nsw, &c, bytes, 1);
 		xe_assert(xe_nsw_source(&nsw, &c) == XE_FROM_LOG);
 		xe_assert(xe_nsw_feed(&nsw, &c, got, 30) == 30);
 		xe_assert(xe_nsw_feed(&nsw, &c, got, 30) == 10);
-		xe_nsw_wrote(&nsw, &c, 199);
+		xe_nsw_wrote(&nsw, &c, bytes, 199);
 		xe_assert(xe_nsw_feed(&nsw, &c, got, 1000) == -EAGAIN);
-		xe_nsw_wrote(&nsw, &c, 1); /* 700: more than was sent is not asked for */
+		xe_nsw_wrote(&nsw, &c, bytes, 1); /* 700: more than was sent is not asked for */
 	}
 	xe_assert(xe_nsw_feed(&nsw, &c, got, 1000) == 50);
 	xe_assert(xe_nsw_source(&nsw, &c) == XE_FROM_TCP && !c.replaying);
@@ -271,7 +272,7 @@ static void test_gate_of_the_end(void)
 		xe_nsw_record(&nsw, &c, 100);
 		if (was_read)
 			xe_nsw_record(&nsw, &c, 0);
-		xe_nsw_wrote(&nsw, &c, 300);
+		xe_nsw_wrote(&nsw, &c, bytes, 300);
 		atomic_store(&slot(0)->sent_max, 200);
 		fault();
 		reestablish(0, 100, 0);
@@ -279,7 +280,7 @@ static void test_gate_of_the_end(void)
 		xe_assert(xe_nsw_feed(&nsw, &c, got, 1000) == 100);
 		xe_assert(xe_nsw_source(&nsw, &c) == (was_read ? XE_FROM_TCP : XE_NOT_YET));
 		if (was_read)
-			xe_nsw_wrote(&nsw, &c, 200);
+			xe_nsw_wrote(&nsw, &c, bytes, 200);
 		if (!was_read) {
 			xe_assert(!xe_nsw_patience(&nsw, &c, 5));
 			xe_assert(!xe_nsw_patience(&nsw, &c, 4 + XE_NSW_PATIENCE));
@@ -305,7 +306,7 @@ static void test_drop(void)
 	xe_assert(slot(0)->out_written == 400);
 	xe_assert(xe_nsw_drop(&nsw, &c, bytes + 400, 601) == 600); /* across the line */
 	xe_assert(!xe_nsw_can_write(&c) && xe_nsw_drop(&nsw, &c, bytes, 50) == 0 && !c.diverged);
-	xe_nsw_wrote(&nsw, &c, 1);
+	xe_nsw_wrote(&nsw, &c, bytes, 1);
 	xe_assert(slot(0)->out_written == 1001 && nsw.bytes_dropped == 1000);
 }
 
@@ -339,7 +340,7 @@ static size_t piece(struct xe_nsw_conn *c, const char *text, size_t n, char *out
 		xe_assert(k > 0 && k <= n - done);
 		k = k < 7 ? k : 7;
 		memcpy(out + done, from, k);
-		xe_nsw_wrote(&nsw, c, k);
+		xe_nsw_wrote(&nsw, c, bytes, k);
 		done += k;
 	}
 	return done;
@@ -481,7 +482,7 @@ static void test_stale_incarnation(void)
 	free_slot(0);
 	open_conn(0, 200); /* the slot is another connection's */
 	xe_nsw_record(&nsw, &old, 11);
-	xe_nsw_wrote(&nsw, &old, 12);
+	xe_nsw_wrote(&nsw, &old, bytes, 12);
 	xe_nsw_close(&nsw, &old, true);
 	xe_assert(slot(0)->records == 1 && slot(0)->out_written == 0);
 	xe_assert(!(slot(0)->nsw_flags & XE_LOG_CLOSED));
@@ -677,7 +678,7 @@ static void drive(struct xe_rng *rng, struct xe_nsw_conn *c, int ops)
 			xe_assert(xe_nsw_drop(&nsw, c, bytes, n) <= n);
 			break;
 		case 2:
-			xe_nsw_wrote(&nsw, c, n);
+			xe_nsw_wrote(&nsw, c, bytes, n);
 			break;
 		case 3:
 			if (xe_rng_below(rng, 10) == 0)

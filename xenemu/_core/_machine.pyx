@@ -154,6 +154,9 @@ cdef extern from "machine.h" nogil:
     int64_t xe_machine_hypercall(xe_machine *m, uint32_t domid, uint32_t nr, const uint64_t *arg)
     void xe_machine_sync(xe_machine *m)
     int xe_machine_fence(xe_machine *m, uint32_t primary)
+    int xe_machine_try(xe_machine *m, uint32_t primary)
+    int xe_machine_accept(xe_machine *m, uint32_t primary)
+    int xe_machine_roll_back(xe_machine *m, uint32_t primary, int status)
     int xe_machine_fence_backup(xe_machine *m, uint32_t primary)
     int xe_machine_give_up(xe_machine *m, uint32_t primary)
     int xe_machine_path_set(xe_machine *m, uint32_t ip, uint32_t domid)
@@ -470,6 +473,18 @@ cdef class Machine:
     def vzs_fence(self, uint32_t primary):
         self._open()
         check(xe_machine_fence(self._m, primary))
+
+    def vzs_try(self, uint32_t primary):
+        self._open()
+        check(xe_machine_try(self._m, primary))
+
+    def vzs_accept(self, uint32_t primary):
+        self._open()
+        check(xe_machine_accept(self._m, primary))
+
+    def vzs_roll_back(self, uint32_t primary, int status):
+        self._open()
+        check(xe_machine_roll_back(self._m, primary, status))
 
     def vzs_fence_backup(self, uint32_t primary):
         self._open()

@@ -15,6 +15,7 @@ class WrapperEvent(enum.IntEnum):
     REESTABLISHED = 4
     FIRST_BYTE = 5
     HINT = 6
+    REPLAYED = 7
 
 
 class PairState(enum.IntEnum):

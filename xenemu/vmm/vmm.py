@@ -24,6 +24,9 @@ class Backend(Protocol):
     def vzs_signal(self, domid: int, bits: int) -> None: ...
     def vzs_complete(self, primary: int, status: int) -> None: ...
     def vzs_fence(self, primary: int) -> None: ...
+    def vzs_try(self, primary: int) -> None: ...
+    def vzs_accept(self, primary: int) -> None: ...
+    def vzs_roll_back(self, primary: int, status: int) -> None: ...
     def vzs_fence_backup(self, primary: int) -> None: ...
     def vzs_boot_backup(self, primary: int) -> int: ...
     def vzs_give_up(self, primary: int) -> None: ...
@@ -127,6 +130,20 @@ class Vmm:
     def fence(self, primary: int) -> None:
         """Stops a primary and takes its log away: its pair is recovering now."""
         self._backend.vzs_fence(primary)
+
+    def try_backup(self, primary: int) -> None:
+        """Pauses a quiesced primary while its backup is tried. OSError: EBUSY while connections are
+        unprotected, ENOMEM."""
+        self._backend.vzs_try(primary)
+
+    def accept(self, primary: int) -> None:
+        """The backup that was tried stays: the primary is fenced now."""
+        self._backend.vzs_accept(primary)
+
+    def roll_back(self, primary: int, status: int) -> None:
+        """The primary goes on, its call fails with `status` (a negative errno); the backup is fenced
+        and forgotten. OSError(ESRCH) when the primary is gone."""
+        self._backend.vzs_roll_back(primary, status)
 
     def fence_backup(self, primary: int) -> None:
         """Stops a backup that was to take over, takes the log away from it, and forgets it."""
