@@ -246,8 +246,7 @@ static void note_timestamp(struct xe_ssw *s, struct xe_conn *c, const struct xe_
 	}
 }
 
-/* The peer's FIN counts once all before it is logged. */
-static void note_fin(struct xe_ssw *s, struct xe_conn *c, uint64_t at)
+void xe_ssw_note_fin(struct xe_ssw *s, struct xe_conn *c, uint64_t at)
 {
 	struct xe_log_slot *slot = xe_conn_slot(s, c);
 
@@ -432,7 +431,7 @@ static enum xe_verdict take_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 		c->early_fin_at = (uint64_t)end;
 	}
 	if (c->early_fin)
-		note_fin(s, c, c->early_fin_at);
+		xe_ssw_note_fin(s, c, c->early_fin_at);
 	if ((p->seg.flags & XE_FIN) && !fin_believed(c, end)) /* a new TCP may know less */
 		xe_wire_set_flags(p, p->seg.flags & (uint8_t)~XE_FIN);
 	if (c->attach != XE_FAKING)

@@ -218,6 +218,9 @@ uint64_t xe_ssw_home_edge(const struct xe_ssw *s, const struct xe_conn *c);
 xe_ns xe_ssw_trial_poll_at(const struct xe_ssw *s);
 void xe_ssw_look_at_trial(struct xe_ssw *s, xe_ns now);
 
+/* The peer's FIN counts once all before it is logged. */
+void xe_ssw_note_fin(struct xe_ssw *s, struct xe_conn *c, uint64_t at);
+
 /* The service may still read this connection's payload from the log. */
 bool xe_ssw_replays(const struct xe_ssw *s, const struct xe_conn *c);
 /* For the peer: both directions ended and acked. */

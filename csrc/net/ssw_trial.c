@@ -242,6 +242,7 @@ static void go_home(struct xe_ssw *s, struct xe_conn *c, const struct xe_home *h
 	if (h->early_fin && !c->early_fin && !(c->fins & XE_LOG_PEER_FIN)) {
 		c->early_fin = true;
 		c->early_fin_at = h->early_fin_at;
+		xe_ssw_note_fin(s, c, h->early_fin_at);
 	}
 	tell(s, c, h);
 }

@@ -216,23 +216,27 @@ static void try_another(struct sim *s)
 	flush(s);
 }
 
-static bool heard(struct sim *s, uint32_t kind)
+/* A bit for each kind of event since. */
+static uint32_t heard(struct sim *s)
 {
 	struct xe_ssw_event e;
-	bool found = false;
+	uint32_t kinds = 0;
 
 	while (xe_ssw_next_event(s->ssw, &e))
-		found |= e.kind == kind;
-	return found;
+		kinds |= 1u << e.kind;
+	return kinds;
 }
 
 static void end_trial(struct sim *s)
 {
-	if (heard(s, XE_SSW_REPLAYED)) {
+	uint32_t kinds = heard(s);
+
+	xe_assert(!(kinds & 1u << XE_SSW_DIVERGED) || s->wrong_at != UINT64_MAX);
+	if (kinds & 1u << XE_SSW_REPLAYED) {
 		xe_ssw_accept(s->ssw, s->now);
 		xe_sockets_fini(&s->home.server);
 		s->accepted++;
-	} else if (s->events >= s->trial_ends) {
+	} else if (s->events >= s->trial_ends || kinds & 1u << XE_SSW_DIVERGED) {
 		xe_sockets_fini(&s->server);
 		s->server = s->home.server;
 		s->service = s->home.service;
@@ -299,7 +303,8 @@ static void serve(struct sim *s)
 		check_read(s, (size_t)n);
 		for (long i = 0; i < n; i++)
 			s->service.pending[i]++;
-		if (s->failovers > 0 && s->wrong_at - s->service.written < (uint64_t)n)
+		if ((s->failovers > 0 || s->trying || s->accepted > 0) &&
+		    s->wrong_at - s->service.written < (uint64_t)n)
 			s->service.pending[s->wrong_at - s->service.written] ^= 1;
 		s->service.pending_at = 0;
 		s->service.pending_len = (size_t)n;
@@ -644,7 +649,7 @@ static void give_up(struct sim *s, const struct plan *plan)
 }
 
 struct result {
-	uint64_t events, stores, failovers, old_resets, injected, accepted, rolled_back;
+	uint64_t events, stores, failovers, old_resets, injected, accepted, rolled_back, diverged;
 	bool reset;
 };
 
@@ -686,7 +691,8 @@ static struct result run(const struct plan *plan)
 	xe_assert(info.connections == 0);
 	xe_assert(info.blocks_free == blocks);
 	xe_assert(xe_ssw_counters(s.ssw)->acks_beyond_log == 0);
-	xe_assert(s.reset == (xe_ssw_counters(s.ssw)->diverged > 0));
+	xe_assert(s.reset == (!plan->trial && xe_ssw_counters(s.ssw)->diverged > 0));
+	result.diverged = xe_ssw_counters(s.ssw)->diverged;
 	xe_assert(!plan->hostile || s.attacks > 50);
 	result.old_resets = xe_ssw_counters(s.ssw)->old_resets;
 	result.injected = xe_ssw_counters(s.ssw)->injected_bytes;
@@ -804,6 +810,31 @@ static void with_trials(uint64_t n)
 	       (unsigned long long)rolled_back);
 }
 
+/* Another answer is found out before the client sees any of it. */
+static void with_wrong_trials(uint64_t n)
+{
+	struct plan plan = calm;
+	uint64_t events = run(&plan).events, diverged = 0, accepted = 0;
+
+	plan.trial = true;
+	plan.patience = 100000;
+	for (uint64_t i = 0; i < 2 * n; i++) {
+		struct result r;
+
+		plan.seed = 1 + i % 5;
+		plan.lossy = i & 1;
+		plan.first = events / 4 + i % (events / 2);
+		plan.wrong_at = (i * 7919) % plan.total;
+		r = run(&plan);
+		xe_assert(!r.reset && (r.rolled_back > 0) == (r.diverged > 0));
+		diverged += r.rolled_back;
+		accepted += r.accepted;
+	}
+	xe_assert(diverged > n / 2 && accepted > n / 2);
+	printf("%llu of %llu other answers rolled back\n", (unsigned long long)diverged,
+	       (unsigned long long)(2 * n));
+}
+
 /* Somebody interferes while faults come again and again. */
 static uint64_t under_attack(int hostile, uint64_t n)
 {
@@ -832,6 +863,7 @@ int main(int argc, char **argv)
 		       (unsigned long long)at_stores(lossy, 4 * n));
 	}
 	with_trials(n);
+	with_wrong_trials(n);
 	printf("%llu faults with large windows\n", (unsigned long long)with_large_windows(n / 2));
 	printf("%llu faults under garbage, %llu under other bytes\n",
 	       (unsigned long long)under_attack(SENDS_GARBAGE, 2 * n),
