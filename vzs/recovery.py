@@ -86,12 +86,14 @@ class RecoveryManager:
         pair = self._vmm.pair(node)
         if pair is None or pair.state is not PairState.RECOVERING or node != pair.backup:
             return
-        recovery = self._recoveries[pair.primary]
+        recovery = self._recoveries.get(pair.primary)
+        if recovery is None:
+            return
         if event is WrapperEvent.REESTABLISHED:
             recovery.reestablished = True
             if not recovery.trial:
                 self._vmm.signal(node, ZlSignal.COMPLETE)
-        elif event is WrapperEvent.REPLAYED:
+        elif event is WrapperEvent.REPLAYED and recovery.trial:
             self._accept(pair, recovery)
         elif event is WrapperEvent.DIVERGED and recovery.trial:
             self.backup_failed(pair.primary, f"connection {a} diverges at byte {b} of its output")
@@ -122,7 +124,7 @@ class RecoveryManager:
             self._vmm.try_backup(primary)
         except OSError as error:
             number = error.errno or errno.EIO
-            self._vmm.emit("rolled-back", primary, reason=REFUSED.get(number, error.strerror))
+            self._vmm.emit("rolled-back", primary, reason=REFUSED.get(number, str(error)))
             self._vmm.complete(primary, -number)
             return
         self._vmm.emit("quiet", primary)

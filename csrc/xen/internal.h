@@ -100,7 +100,7 @@ struct xe_pair {
 	uint64_t features; /* tcp_feature bits of the primary: what its connections may use */
 	bool backup_booted;
 	bool log_granted; /* the recovering backup may map the log */
-	bool trial;       /* RECOVERING from a primary that only waits: it keeps the log, and may go on */
+	bool trial; /* RECOVERING from a primary that only waits: it keeps the log, and may go on */
 	uint32_t log_owner; /* domain that holds the references; valid if extents */
 	uint32_t extents;
 	xe_mfn *extent;

@@ -26,6 +26,7 @@ class Host:
         }  # fmt: skip
         self.paused = {2: 1}
         self.start_error: OSError | None = None
+        self.try_error: OSError | None = None
         self.boots: list[int | OSError] = []
         self.now = 0
 
@@ -54,6 +55,11 @@ class Host:
         self.calls.append(("start_kernel", domid, primary))
         if self.start_error is not None:
             raise self.start_error
+
+    def vzs_try(self, primary: int) -> None:
+        self.calls.append(("vzs_try", primary))
+        if self.try_error is not None:
+            raise self.try_error
 
     def vzs_boot_backup(self, primary: int) -> int:
         self.calls.append(("vzs_boot_backup", primary))
@@ -214,6 +220,8 @@ def test_a_backup_that_somebody_destroyed_is_replaced(host: Host, vmm: Vmm) -> N
 
 
 def test_reestablished_is_told_to_the_backup(host: Host, vmm: Vmm) -> None:
+    vmm.deliver(VmmEvent.FAULT, 1, FaultKind.APP, 0)
+    host.calls.clear()
     host.pair["state"] = int(PairState.RECOVERING)
     vmm.deliver_wrapper(WrapperEvent.REESTABLISHED, 2, 3, 0)
     assert host.calls == [("vzs_signal", 2, int(ZlSignal.COMPLETE))]
@@ -293,3 +301,70 @@ def test_a_backup_with_what_the_primary_has_is_enough(host: Host, vmm: Vmm) -> N
     host.pair |= {"state": int(PairState.BOOTING), "features": 1}
     vmm.deliver(VmmEvent.BOOT_DONE, 2, 1, 0)
     assert ("vzs_complete", 1, 0) in host.calls
+
+
+@pytest.fixture
+def trial(host: Host, vmm: Vmm) -> Host:
+    """The primary is quiet, and its backup is tried."""
+    host.pair["state"] = int(PairState.MIGRATING)
+    vmm.deliver(VmmEvent.QUIESCED, 1, 0, 0)
+    assert host.did() == ["vzs_try", "path_set", "unpause", "heartbeat_arm", "vzs_signal"]
+    host.pair["state"] = int(PairState.RECOVERING)
+    host.calls.clear()
+    return host
+
+
+def test_a_backup_that_has_replayed_all_is_accepted(trial: Host, vmm: Vmm) -> None:
+    vmm.deliver_wrapper(WrapperEvent.REESTABLISHED, 2, 3, 0)
+    assert trial.calls == []
+    vmm.deliver_wrapper(WrapperEvent.REPLAYED, 2, 0, 0)
+    assert trial.calls == [("vzs_accept", 1), ("vzs_signal", 2, int(ZlSignal.COMPLETE))]
+
+
+def rolled_back(host: Host) -> bool:
+    """The primary goes on, its call has failed, and the backup is gone."""
+    first = ("vzs_roll_back", 1, -errno.ECANCELED)
+    others = [("heartbeat_arm", 1, True), ("destroy_domain", 2)]
+    return host.calls == [first, *others] and "rolled-back" in host.names()
+
+
+def test_a_backup_that_diverges_is_sent_away(trial: Host, vmm: Vmm) -> None:
+    vmm.deliver_wrapper(WrapperEvent.DIVERGED, 2, 7, 1234)
+    assert rolled_back(trial)
+    reason = next(e.details["reason"] for e in trial.log.since() if e.name == "rolled-back")
+    assert reason == "connection 7 diverges at byte 1234 of its output"
+
+
+@pytest.mark.parametrize("kind", list(FaultKind))
+def test_a_backup_that_dies_in_its_trial_is_sent_away(
+    trial: Host, vmm: Vmm, kind: FaultKind
+) -> None:
+    vmm.deliver(VmmEvent.FAULT, 2, kind, 0)
+    assert rolled_back(trial)
+
+
+def test_a_trial_takes_only_so_long(trial: Host, vmm: Vmm) -> None:
+    trial.later[-1]()
+    assert rolled_back(trial)
+
+
+def test_after_its_trial_a_backup_is_not_sent_away(trial: Host, vmm: Vmm) -> None:
+    vmm.deliver_wrapper(WrapperEvent.REPLAYED, 2, 0, 0)
+    trial.calls.clear()
+    trial.boots = [3]
+    vmm.deliver(VmmEvent.FAULT, 2, FaultKind.APP, 0)
+    assert trial.did()[0] == "vzs_fence_backup" and ("vzs_boot_backup", 1) in trial.calls
+
+
+def test_a_primary_that_dies_after_all_is_recovered(trial: Host, vmm: Vmm) -> None:
+    vmm.deliver_wrapper(WrapperEvent.REESTABLISHED, 2, 3, 0)
+    vmm.deliver(VmmEvent.FAULT, 1, FaultKind.KERNEL, 0)
+    assert trial.calls == [("vzs_accept", 1), ("vzs_signal", 2, int(ZlSignal.COMPLETE))]
+
+
+def test_no_trial_while_connections_are_unprotected(host: Host, vmm: Vmm) -> None:
+    host.pair["state"] = int(PairState.MIGRATING)
+    host.try_error = OSError(errno.EBUSY, "busy")
+    vmm.deliver(VmmEvent.QUIESCED, 1, 0, 0)
+    assert host.calls == [("vzs_try", 1), ("vzs_complete", 1, -errno.EBUSY)]
+    assert "rolled-back" in host.names()

@@ -141,8 +141,8 @@ class Vmm:
         self._backend.vzs_accept(primary)
 
     def roll_back(self, primary: int, status: int) -> None:
-        """The primary goes on, its call fails with `status` (a negative errno); the backup is fenced
-        and forgotten. OSError(ESRCH) when the primary is gone."""
+        """The primary goes on, its call fails with `status` (a negative errno); the backup is
+        fenced and forgotten. OSError(ESRCH) when the primary is gone."""
         self._backend.vzs_roll_back(primary, status)
 
     def fence_backup(self, primary: int) -> None:
