@@ -169,6 +169,18 @@ int xe_machine_fence(struct xe_machine *m, uint32_t primary)
 	return rc;
 }
 
+int xe_machine_restart(struct xe_machine *m, uint32_t primary)
+{
+	struct xe_guard *g = xe_guard_of_pair(m, primary);
+	int rc = g ? xe_vzs_restart(m->host, primary) : -ENOENT;
+
+	if (rc)
+		return rc;
+	xe_ssw_detach(g->ssw, m->now);
+	xe_machine_sync(m);
+	return 0;
+}
+
 int xe_machine_try(struct xe_machine *m, uint32_t primary)
 {
 	struct xe_guard *g = xe_guard_of_pair(m, primary);

@@ -52,6 +52,7 @@ class ZlSignal(IntFlag):
     COMPLETE = 4  # primary: the call it waits for is done
     QUIESCE = 8  # primary: finish what is in flight, then QUIESCED
     READDRESS = 16  # old primary: fetch another address with GET_IP and set it
+    RESTART = 64  # primary: start the service again and replay
     FAILED = 32  # primary: the call it waits for failed; see status
 
 

@@ -134,6 +134,9 @@ int xe_vzs_complete(struct xe_host *h, uint32_t primary, int status);
 /* Fence: pauses the domain, clears its log mappings and its right to them; the pair is RECOVERING,
  * old_primary = primary. -ENOENT, -EBUSY. Refs on domain and log frames stay. */
 int xe_vzs_fence(struct xe_host *h, uint32_t primary);
+/* The service of a primary whose kernel runs is to recover in place; -EBUSY in a transition. A fence
+ * ends that, RECOVERY_DONE from the primary brings back the state of before. */
+int xe_vzs_restart(struct xe_host *h, uint32_t primary);
 /* A quiesced primary only waits while its backup is tried. Then the backup is accepted: a fence from
  * now on; or it is fenced and forgotten, and the primary goes on: FAILED with `status`. */
 int xe_vzs_try(struct xe_host *h, uint32_t primary);

@@ -100,6 +100,8 @@ struct xe_pair {
 	uint64_t features; /* tcp_feature bits of the primary: what its connections may use */
 	bool backup_booted;
 	bool log_granted; /* the recovering backup may map the log */
+	enum xe_pair_state before; /* an in-place recovery */
+	bool in_place;    /* RECOVERING in the primary itself (thesis 6.3.1), which runs */
 	bool trial; /* RECOVERING from a primary that only waits: it keeps the log, and may go on */
 	uint32_t log_owner; /* domain that holds the references; valid if extents */
 	uint32_t extents;

@@ -6,7 +6,8 @@
  *
  * Order of errors: EPERM, ESRCH, EBUSY, EEXIST/ENOENT, EINVAL, ENOMEM.
  * Invariants: a domain is in at most one pair; backup != 0 in every state but NONE, GRANTED and
- * RECOVERING; old_primary != 0 exactly while RECOVERING, and then the primary is paused or dying;
+ * RECOVERING; old_primary != 0 exactly while RECOVERING otherwise than in place, and then the primary is paused
+ * or dying;
  * backup_booted says that the backup there is has its service; a pair with a log holds its
  * references (log.c).
  * RECOVERING is entered from every other state but NONE, by a fence, or from MIGRATING for a trial,
@@ -246,7 +247,7 @@ static int report_fault(struct xe_host *h, struct xe_domain *d, const struct xe_
 		return -EPERM;
 	if (a->value != XE_ABI_fault_APP && a->value != XE_ABI_fault_KERNEL)
 		return -EINVAL;
-	if (p->state != XE_PAIR_RECOVERING || p->backup == d->id)
+	if (p->state != XE_PAIR_RECOVERING || p->in_place || p->backup == d->id)
 		xe_report_fault(h, d, (uint32_t)a->value);
 	return 0;
 }
@@ -301,7 +302,14 @@ static struct xe_pair *recovering_backup(struct xe_host *h, const struct xe_doma
 {
 	struct xe_pair *p = xe_pair_of_backup(h, d->id);
 
-	return p && p->state == XE_PAIR_RECOVERING ? p : NULL;
+	return p && p->state == XE_PAIR_RECOVERING && !p->in_place ? p : NULL;
+}
+
+static struct xe_pair *recovering_in_place(struct xe_host *h, const struct xe_domain *d)
+{
+	struct xe_pair *p = xe_pair_of_primary(h, d->id);
+
+	return p && p->state == XE_PAIR_RECOVERING && p->in_place ? p : NULL;
 }
 
 static void drop_old(struct xe_host *h, struct xe_pair *p)
@@ -312,12 +320,23 @@ static void drop_old(struct xe_host *h, struct xe_pair *p)
 	p->old_primary = 0;
 }
 
+static int recovered_in_place(struct xe_host *h, struct xe_domain *d, struct xe_pair *p)
+{
+	p->in_place = false;
+	p->state = p->backup ? p->before : XE_PAIR_GRANTED;
+	xe_queue_vmm(h, d, XE_VMM_RECOVERY_DONE, d->id, 0);
+	return 0;
+}
+
 /* The backup takes over: grant, log, address. The old primary stays paused for the VZS. */
 static int recovery_done(struct xe_host *h, struct xe_domain *d)
 {
-	struct xe_pair *p = recovering_backup(h, d);
+	struct xe_pair *p = recovering_in_place(h, d);
 	uint32_t old_id;
 
+	if (p)
+		return recovered_in_place(h, d, p);
+	p = recovering_backup(h, d);
 	if (!p)
 		return -EPERM;
 	if (p->trial)
@@ -339,7 +358,7 @@ static int recovery_done(struct xe_host *h, struct xe_domain *d)
 
 static int start_replay(struct xe_host *h, struct xe_domain *d, const struct xe_zl_arg *a)
 {
-	if (!recovering_backup(h, d))
+	if (!recovering_backup(h, d) && !recovering_in_place(h, d))
 		return -EPERM;
 	xe_queue_vmm(h, d, XE_VMM_REPLAY_STARTED, a->value, 0);
 	return 0;
@@ -490,6 +509,7 @@ static void forget_backup(struct xe_host *h, struct xe_pair *p)
 	p->log_granted = false;
 	if (p->state != XE_PAIR_RECOVERING)
 		p->state = XE_PAIR_GRANTED;
+	p->before = XE_PAIR_GRANTED;
 }
 
 static void free_pair(struct xe_host *h, struct xe_pair *p)
@@ -528,8 +548,9 @@ int xe_vzs_fence(struct xe_host *h, uint32_t primary)
 
 	if (!p)
 		return -ENOENT;
-	if (p->state == XE_PAIR_RECOVERING)
+	if (p->state == XE_PAIR_RECOVERING && !p->in_place)
 		return -EBUSY;
+	p->in_place = false;
 	r = xe_domain_pause(h, primary);
 	xe_assert(!r);
 	xe_unmap_log(h, h->domain[primary], xe_pair_tag(h, p));
@@ -544,6 +565,21 @@ static struct xe_pair *recovering_pair(struct xe_host *h, uint32_t primary)
 	struct xe_pair *p = xe_pair_of_primary(h, primary);
 
 	return p && p->state == XE_PAIR_RECOVERING ? p : NULL;
+}
+
+int xe_vzs_restart(struct xe_host *h, uint32_t primary)
+{
+	struct xe_pair *p = xe_pair_of_primary(h, primary);
+
+	if (!p)
+		return -ENOENT;
+	if (is_busy(p))
+		return -EBUSY;
+	p->before = p->state;
+	p->in_place = true;
+	p->state = XE_PAIR_RECOVERING;
+	h->domain[primary]->fault_reported = false; /* the next one is another */
+	return xe_vzs_signal(h, primary, XE_ABI_zl_signal_RESTART);
 }
 
 int xe_vzs_try(struct xe_host *h, uint32_t primary)
@@ -672,7 +708,7 @@ void xe_pair_domain_gone(struct xe_host *h, struct xe_domain *d)
 	struct xe_pair *p = xe_pair_of_primary(h, d->id);
 
 	if (p) {
-		if (p->state != XE_PAIR_RECOVERING) {
+		if (p->state != XE_PAIR_RECOVERING || p->in_place) {
 			free_pair(h, p);
 		} else if (!p->holds_old) {
 			xe_get_domain(d);

@@ -154,6 +154,7 @@ cdef extern from "machine.h" nogil:
     int64_t xe_machine_hypercall(xe_machine *m, uint32_t domid, uint32_t nr, const uint64_t *arg)
     void xe_machine_sync(xe_machine *m)
     int xe_machine_fence(xe_machine *m, uint32_t primary)
+    int xe_machine_restart(xe_machine *m, uint32_t primary)
     int xe_machine_try(xe_machine *m, uint32_t primary)
     int xe_machine_accept(xe_machine *m, uint32_t primary)
     int xe_machine_roll_back(xe_machine *m, uint32_t primary, int status)
@@ -473,6 +474,10 @@ cdef class Machine:
     def vzs_fence(self, uint32_t primary):
         self._open()
         check(xe_machine_fence(self._m, primary))
+
+    def vzs_restart(self, uint32_t primary):
+        self._open()
+        check(xe_machine_restart(self._m, primary))
 
     def vzs_try(self, uint32_t primary):
         self._open()
