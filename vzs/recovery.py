@@ -1,9 +1,9 @@
 """Recovery manager of the VMM (4.2.4, fig. 10).
 
 Fence first, then: change the network path, wake the backup, signal it. When the backup says
-that it is the primary now, C has moved the log to it; this manager disposes of the old domain:
-a dead kernel is destroyed, a live one gets another address and path for diagnosis. Its new
-backup is booted by the new primary's OZS, through the same calls as the first (fig. 7).
+that it is the primary now, C has moved the log to it, and the old domain is retired
+(diagnosis.py). Its new backup is booted by the new primary's OZS, through the same calls as the
+first (fig. 7).
 
 A fault is fenced at once, whether there is a backup or not; the log stays. A backup that still
 boots takes over when it is up. Where there is none, or it fails too, this manager boots one on
@@ -14,6 +14,7 @@ nobody has the address its path names the fenced primary, so that SSW still sees
 import errno
 from dataclasses import dataclass
 
+from vzs.diagnosis import Diagnosis, DiagnosisPolicy
 from xenemu._abi import FaultKind, ZlSignal
 from xenemu.vmm import PairInfo, PairState, Vmm, VmmEvent, WrapperEvent
 
@@ -31,10 +32,9 @@ WRAPPER_EVENTS = {
 
 @dataclass(frozen=True, slots=True)
 class RecoveryPolicy:
-    """`diagnosis_base` + domain id: the address of a live former primary without one of its own."""
+    """How recoveries go, and what becomes of former primaries."""
 
-    diagnosis_base: int = 0x0A000200  # 10.0.2.0
-    keep_for_diagnosis: bool = True
+    diagnosis: DiagnosisPolicy = DiagnosisPolicy()
     boots: int = 3  # backups that one recovery may boot by itself
 
 
@@ -56,7 +56,7 @@ class RecoveryManager:
         self._vmm = vmm
         self._policy = policy
         self._recoveries: dict[int, Recovery] = {}  # by fenced primary
-        self._diagnosed: int | None = None
+        self.diagnosis = Diagnosis(vmm, policy.diagnosis)
         vmm.subscribe(self.handle)
         vmm.subscribe_wrapper(self.handle_wrapper)
 
@@ -87,7 +87,6 @@ class RecoveryManager:
             if under_way is not None and kind is FaultKind.KERNEL:
                 under_way.kind = kind  # it is worse than was known
             return
-        self._drop_diagnosed()
         if pair.backup or pair.extents:
             self._fence(pair, kind)
         else:
@@ -97,7 +96,6 @@ class RecoveryManager:
         """A quiesced primary hands over: like a recovery, but nothing is wrong with it."""
         pair = self._vmm.pair(primary)
         if pair is not None and pair.state is PairState.MIGRATING:
-            self._drop_diagnosed()
             self._fence(pair, None)
 
     def backup_ready(self, primary: int) -> None:
@@ -241,32 +239,7 @@ class RecoveryManager:
         kind = FaultKind.KERNEL if recovery is None else recovery.kind
         self._vmm.emit("recovery-done", new, old=old)
         self._vmm.heartbeat_arm(new, True)
-        if old not in self._vmm.domain_ids():
-            return
-        if kind is FaultKind.KERNEL or not self._policy.keep_for_diagnosis:
-            self._vmm.destroy(old)
-            self._vmm.emit("destroyed", old)
-            return
-        self._drop_diagnosed()
-        own = self._vmm.domain(old).own_ip
-        pair = self._vmm.pair(new)
-        shared = pair is None or own == pair.ip
-        address = self._policy.diagnosis_base + old if shared else own
-        self._vmm.heartbeat_arm(old, False)
-        self._vmm.set_next_ip(old, address)
-        self._vmm.path_set(address, old)
-        while self._vmm.domain(old).pause_count:
-            self._vmm.unpause(old)
-        migrated = kind is None  # the former primary waits for its call to end
-        self._vmm.signal(old, ZlSignal.READDRESS | (ZlSignal.COMPLETE if migrated else 0))
-        self._diagnosed = old
-        self._vmm.emit("kept-for-diagnosis", old)
-
-    def _drop_diagnosed(self) -> None:
-        old, self._diagnosed = self._diagnosed, None
-        if old is not None and old in self._vmm.domain_ids():
-            self._vmm.destroy(old)
-            self._vmm.emit("destroyed", old)
+        self.diagnosis.retire(old, new, kind)
 
     def _unprotected(self, pair: PairInfo, kind: FaultKind) -> None:
         """Nobody can take over: said loudly; the protected connections fail."""
