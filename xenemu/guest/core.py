@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 NS = 1_000_000_000
 MAX_SOCKETS = 256
 MAX_GLOBALS = 100  # of one module
-MAX_CHARS = 1 << 20  # of all stacks and modules; what is above is counted
+MAX_CHARS = 1 << 19  # of all stacks and modules; what is above is counted
 _namespace: Callable[[types.ModuleType], dict[Any, Any]]
 _namespace = types.ModuleType.__dict__["__dict__"].__get__  # type: ignore[index]
 _CODE = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType)
