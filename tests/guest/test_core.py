@@ -89,6 +89,17 @@ def test_the_stacks_of_all_tasks(world: World) -> None:
     assert "    secret = ['s', {'k': 0}]" in text
 
 
+def test_a_task_that_its_loop_does_not_know(world: World) -> None:
+    async def program(argv: list[str]) -> int:
+        loop = asyncio.get_running_loop()
+        await asyncio.Task(asyncio.sleep(1000), loop=loop, name="made by hand")
+        return 0
+
+    main, other = dump(world, started(world, program))["tasks"]
+    assert main["waits"] == "<Task made by hand pending>"
+    assert (other["name"], functions(other["stack"])) == ("made by hand", ["sleep"])
+
+
 def test_death_inside_its_own_step(world: World) -> None:
     async def program(argv: list[str]) -> int:
         def inner(depth: int) -> None:

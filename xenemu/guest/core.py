@@ -6,6 +6,7 @@ the process. It is put into words when somebody asks, and nothing of the program
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import types
@@ -20,7 +21,6 @@ from xenemu.guest.safe_repr import describe_error, exact_str, safe_repr
 from xenemu.guest.socket import GuestSocket, ip_text
 
 if TYPE_CHECKING:
-    from xenemu.guest.loop import GuestTask
     from xenemu.guest.process import Process
 
 NS = 1_000_000_000
@@ -172,19 +172,21 @@ def _socket(state: SocketState) -> dict[str, Any]:
 
 
 def _tasks(process: Process, room: _Room) -> dict[str, Any]:
-    """The unfinished ones, the main task first."""
-    unfinished = [task for task in process.loop.tasks if not task.done()]
+    """The unfinished ones: the loop's, the main task first, then others that those wait for."""
+    unfinished: list[asyncio.Task[Any]] = [task for task in process.loop.tasks if not task.done()]
+    known = {id(task) for task in unfinished}
     shown = []
     for task in unfinished:
         if room.full:
             break
-        shown.append(room.take(_task(task)))
+        stack, awaited = stacks.of_task(task)
+        if type(awaited) is asyncio.Task and not awaited.done() and id(awaited) not in known:
+            known.add(id(awaited))
+            unfinished.append(awaited)
+        waits = "" if awaited is None else safe_repr(awaited)
+        part = {"name": exact_str(task.get_name()), "waits": waits, "stack": stack}
+        shown.append(room.take(part))
     return {"tasks": shown, "more_tasks": len(unfinished) - len(shown)}
-
-
-def _task(task: GuestTask) -> dict[str, Any]:
-    stack, waits = stacks.of_task(task)
-    return {"name": exact_str(task.get_name()), "waits": waits, "stack": stack}
 
 
 def _modules(process: Process, room: _Room) -> dict[str, Any]:

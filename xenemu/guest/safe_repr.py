@@ -7,6 +7,7 @@ at most two containers deep; of all others, type and address.
 
 from __future__ import annotations
 
+import asyncio
 import types
 from collections import deque
 from itertools import islice
@@ -107,9 +108,9 @@ def _opaque(value: Any, kind: type) -> str:
         return f"<class {type_name(value)}>"
     if kind is types.CoroutineType:
         return f"<coroutine {value.cr_code.co_qualname}>"
-    if kind is GuestTask or kind is GuestFuture:
-        state = "done" if value.done() else "pending"
-        return f"<{kind.__name__} {value.number} {state}>"
+    if kind is GuestFuture or kind is GuestTask or kind is asyncio.Task:
+        name = value.number if kind is GuestFuture else exact_str(value.get_name())
+        return f"<{kind.__name__} {name} {'done' if value.done() else 'pending'}>"
     if kind is GuestSocket:
         return f"<GuestSocket fd={value._fd}>"
     return f"<{type_name(kind)} at {id(value):#x}>"

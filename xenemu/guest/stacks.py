@@ -10,12 +10,9 @@ import asyncio
 import gc
 import inspect
 import types
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from xenemu.guest.safe_repr import exact_str, safe_repr, type_name
-
-if TYPE_CHECKING:
-    from xenemu.guest.loop import GuestTask
 
 MAX_FRAMES = 32  # of one stack, the innermost
 MAX_LOCALS = 32  # of one frame
@@ -33,8 +30,8 @@ _traceback = BaseException.__dict__["__traceback__"].__get__
 Stack = list[dict[str, Any]]
 
 
-def of_task(task: GuestTask) -> tuple[Stack, str]:
-    """The frames of a suspended task, outermost first, and what it waits for."""
+def of_task(task: asyncio.Task[Any]) -> tuple[Stack, object]:
+    """The frames of a suspended task, outermost first, and what it waits for (None: nothing)."""
     frames: list[tuple[types.FrameType, int]] = []
     current: Any = task.get_coro()
     for _ in range(MAX_AWAITS):
@@ -49,7 +46,7 @@ def of_task(task: GuestTask) -> tuple[Stack, str]:
             current = next((each for each in referents if type(each) is not type), None)
         else:
             break
-    return _stack(frames), "" if current is None else safe_repr(current)
+    return _stack(frames), current
 
 
 def of_step(frame: types.FrameType | None) -> Stack:
