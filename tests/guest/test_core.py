@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections import deque
+from collections import OrderedDict, deque
 from pathlib import Path
 from typing import Any
 
@@ -92,12 +92,18 @@ def test_the_stacks_of_all_tasks(world: World) -> None:
 def test_a_task_that_its_loop_does_not_know(world: World) -> None:
     async def program(argv: list[str]) -> int:
         loop = asyncio.get_running_loop()
-        await asyncio.Task(asyncio.sleep(1000), loop=loop, name="made by hand")
+        tasks = [
+            asyncio.Task(asyncio.sleep(1000), loop=loop, name=name) for name in ("b", "aa", "a")
+        ]
+        await tasks[0]
         return 0
 
-    main, other = dump(world, started(world, program))["tasks"]
-    assert main["waits"] == "<Task made by hand pending>"
-    assert (other["name"], functions(other["stack"])) == ("made by hand", ["sleep"])
+    bystander = started(world, program)
+    main, *others = dump(world, started(world, program))["tasks"]
+    assert main["waits"] == "<Task b pending>" and not bystander.exited
+    assert [(each["name"], functions(each["stack"])) for each in others] == [
+        ("a", ["sleep"]), ("b", ["sleep"]), ("aa", ["sleep"]),
+    ]  # fmt: skip
 
 
 def test_death_inside_its_own_step(world: World) -> None:
@@ -167,8 +173,12 @@ def test_no_core_of_what_was_told_to_stop_or_does_not_dump(world: World) -> None
 
 def test_sockets_as_they_were(world: World) -> None:
     async def serve(argv: list[str]) -> int:
+        async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(1000)
+            writer.close()
+
         socket.socket()
-        server = await asyncio.start_server(lambda r, w: asyncio.sleep(1000), "0.0.0.0", 80)
+        server = await asyncio.start_server(hold, "0.0.0.0", 80)
         await server.serve_forever()
         return 0
 
@@ -314,7 +324,8 @@ def test_nothing_of_the_program_runs(world: World) -> None:
         ({"a": {"b": {"c": 1}}}, "{'a': {'b': {...}}}"),
         (list(range(10)), "[0, 1, 2, 3, 4, 5, 6, 7, and 2 more]"),
         (dict.fromkeys(range(9), 1), str(dict.fromkeys(range(8), 1))[:-1] + ", and 1 more}"),
-        (dump, "<function dump>"), (int, "<class int>"), (Path, "<class pathlib.Path>"),
+        (dump, "<function dump>"), (int, "<class int>"),
+        (OrderedDict, "<class collections.OrderedDict>"),
     ],
 )  # fmt: skip
 def test_values(value: object, text: str) -> None:

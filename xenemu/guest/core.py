@@ -172,18 +172,15 @@ def _socket(state: SocketState) -> dict[str, Any]:
 
 
 def _tasks(process: Process, room: _Room) -> dict[str, Any]:
-    """The unfinished ones: the loop's, the main task first, then others that those wait for."""
-    unfinished: list[asyncio.Task[Any]] = [task for task in process.loop.tasks if not task.done()]
-    known = {id(task) for task in unfinished}
+    """The unfinished ones: the loop's, the main task first, then others."""
+    loop = process.loop
+    unfinished: list[asyncio.Task[Any]] = [task for task in loop.tasks if not task.done()]
+    unfinished += stacks.other_tasks(loop)
     shown = []
     for task in unfinished:
         if room.full:
             break
-        stack, awaited = stacks.of_task(task)
-        if type(awaited) is asyncio.Task and not awaited.done() and id(awaited) not in known:
-            known.add(id(awaited))
-            unfinished.append(awaited)
-        waits = "" if awaited is None else safe_repr(awaited)
+        stack, waits = stacks.of_task(task)
         part = {"name": exact_str(task.get_name()), "waits": waits, "stack": stack}
         shown.append(room.take(part))
     return {"tasks": shown, "more_tasks": len(unfinished) - len(shown)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import sys
 import types
 from typing import Any
 
@@ -25,13 +26,15 @@ _SUSPENDED: tuple[tuple[type, str], ...] = (
     (types.CoroutineType, "cr"), (types.GeneratorType, "gi"), (types.AsyncGeneratorType, "ag"),
 )  # fmt: skip
 _AWAITED = {"cr": "cr_await", "gi": "gi_yieldfrom", "ag": "ag_await"}
+# asyncio.all_tasks would ask each task of all programs for its loop.
+_REGISTRY = "_scheduled_tasks" if sys.version_info >= (3, 12) else "_all_tasks"
 _traceback = BaseException.__dict__["__traceback__"].__get__
 
 Stack = list[dict[str, Any]]
 
 
-def of_task(task: asyncio.Task[Any]) -> tuple[Stack, object]:
-    """The frames of a suspended task, outermost first, and what it waits for (None: nothing)."""
+def of_task(task: asyncio.Task[Any]) -> tuple[Stack, str]:
+    """The frames of a suspended task, outermost first, and what it waits for, if anything."""
     frames: list[tuple[types.FrameType, int]] = []
     current: Any = task.get_coro()
     for _ in range(MAX_AWAITS):
@@ -46,7 +49,16 @@ def of_task(task: asyncio.Task[Any]) -> tuple[Stack, object]:
             current = next((each for each in referents if type(each) is not type), None)
         else:
             break
-    return _stack(frames), current
+    return _stack(frames), "" if current is None else safe_repr(current)
+
+
+def other_tasks(loop: asyncio.AbstractEventLoop) -> list[asyncio.Task[Any]]:
+    """Unfinished tasks that were made without the loop's create_task (aiohttp, Python 3.12 on)."""
+    registry = getattr(asyncio.tasks, _REGISTRY)
+    exact = [task for task in list(registry) if type(task) is asyncio.Task]
+    found = [task for task in exact if task.get_loop() is loop and not task.done()]
+    names = {id(task): exact_str(task.get_name()) for task in found}
+    return sorted(found, key=lambda task: (len(names[id(task)]), names[id(task)]))
 
 
 def of_step(frame: types.FrameType | None) -> Stack:
