@@ -21,8 +21,9 @@ class HealthMonitor:
         kernel.sig_exit_hooks.append(self._on_exit)
 
     def protect(self, pid: int) -> None:
-        """The end of this process is a fault from now on."""
+        """The end of this process is a fault from now on, and leaves a core."""
         self._protected.add(pid)
+        self._kernel.process(pid).dumps_core = True
 
     @property
     def protected(self) -> frozenset[int]:

@@ -314,3 +314,7 @@ class FakeCore:
     def socket_names(self, node: int, sock: int) -> tuple[int, int, int, int]:
         each = self._get(node, sock)
         return (*each.local, *each.peer)
+
+    def socket_state(self, node: int, sock: int) -> int:
+        each = self._get(node, sock)
+        return 1 if each.listening else 2 if each.state == errno.EINPROGRESS else 4

@@ -1,7 +1,18 @@
 """VZS: the half of the zero-loss framework that lives in the VMM."""
 
+from vzs.diagnosis import DiagnosisPolicy, Kept
 from vzs.events import EventLog, Timeline, as_dict, as_line, timelines
 from vzs.recovery import RecoveryPolicy
 from vzs.vzs import Vzs
 
-__all__ = ["EventLog", "RecoveryPolicy", "Timeline", "Vzs", "as_dict", "as_line", "timelines"]
+__all__ = [
+    "DiagnosisPolicy",
+    "EventLog",
+    "Kept",
+    "RecoveryPolicy",
+    "Timeline",
+    "Vzs",
+    "as_dict",
+    "as_line",
+    "timelines",
+]

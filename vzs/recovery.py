@@ -1,9 +1,9 @@
 """Recovery manager of the VMM (4.2.4, fig. 10).
 
 Fence first, then: change the network path, wake the backup, signal it. When the backup says
-that it is the primary now, C has moved the log to it; this manager disposes of the old domain:
-a dead kernel is destroyed, a live one gets another address and path for diagnosis. Its new
-backup is booted by the new primary's OZS, through the same calls as the first (fig. 7).
+that it is the primary now, C has moved the log to it, and the old domain is retired
+(diagnosis.py). Its new backup is booted by the new primary's OZS, through the same calls as the
+first (fig. 7).
 
 A fault is fenced at once, whether there is a backup or not; the log stays. A backup that still
 boots takes over when it is up. Where there is none, or it fails too, this manager boots one on
@@ -14,6 +14,8 @@ nobody has the address its path names the fenced primary, so that SSW still sees
 import errno
 from dataclasses import dataclass
 
+from vzs.diagnosis import Diagnosis, DiagnosisPolicy
+from vzs.restart import RestartPolicy, Restarts
 from xenemu._abi import FaultKind, ZlSignal
 from xenemu.vmm import PairInfo, PairState, Vmm, VmmEvent, WrapperEvent
 
@@ -36,20 +38,22 @@ REFUSED = {errno.EBUSY: "some connections are not protected"}
 
 @dataclass(frozen=True, slots=True)
 class RecoveryPolicy:
-    """`diagnosis_base` + domain id: the address of a live former primary without one of its own."""
+    """How recoveries go, and what becomes of former primaries."""
 
-    diagnosis_base: int = 0x0A000200  # 10.0.2.0
-    keep_for_diagnosis: bool = True
+    diagnosis: DiagnosisPolicy = DiagnosisPolicy()
+    restart: RestartPolicy = RestartPolicy()
     boots: int = 3  # backups that one recovery may boot by itself
 
 
 @dataclass(slots=True)
 class Recovery:
     """One recovery under way. `kind`: None for a migration; `attempt` numbers its backups.
-    `trial`: the primary is healthy, and goes on if the backup does not do."""
+    `trial`: the primary is healthy, and goes on if the backup does not do. `in_place`: the service
+    is started again where it was."""
 
     kind: FaultKind | None
     trial: bool = False
+    in_place: bool = False
     reestablished: bool = False
     readdress: bool = False  # the backup's address was being changed
     boots: int = 0
@@ -64,7 +68,8 @@ class RecoveryManager:
         self._vmm = vmm
         self._policy = policy
         self._recoveries: dict[int, Recovery] = {}  # by fenced primary
-        self._diagnosed: int | None = None
+        self.diagnosis = Diagnosis(vmm, policy.diagnosis)
+        self._restarts = Restarts(vmm, policy.restart)
         vmm.subscribe(self.handle)
         vmm.subscribe_wrapper(self.handle_wrapper)
 
@@ -84,10 +89,10 @@ class RecoveryManager:
         if name is not None:
             self._vmm.emit(name, node, a=a, b=b)
         pair = self._vmm.pair(node)
-        if pair is None or pair.state is not PairState.RECOVERING or node != pair.backup:
+        recovery = None if pair is None else self._recoveries.get(pair.primary)
+        if pair is None or recovery is None:
             return
-        recovery = self._recoveries.get(pair.primary)
-        if recovery is None:
+        if node != (pair.primary if recovery.in_place else pair.backup):
             return
         if event is WrapperEvent.REESTABLISHED:
             recovery.reestablished = True
@@ -99,20 +104,33 @@ class RecoveryManager:
             self.backup_failed(pair.primary, f"connection {a} diverges at byte {b} of its output")
 
     def recover(self, pair: PairInfo, kind: FaultKind) -> None:
-        """The primary of `pair` has failed: a backup takes over."""
+        """The primary of `pair` has failed: a backup takes over, or its service is restarted."""
         under_way = self._recoveries.get(pair.primary)
-        if pair.state is PairState.RECOVERING:
-            if under_way is not None and under_way.trial:
-                under_way.kind = kind
-                self._accept(pair, under_way)  # nobody to go back to
-            elif under_way is not None and kind is FaultKind.KERNEL:
-                under_way.kind = kind  # it is worse than was known
-            return
-        self._drop_diagnosed()
-        if pair.backup or pair.extents:
+        if under_way is not None:
+            self._fails_again(pair, under_way, kind)
+        elif self._restarts.begin(pair, kind):
+            recovery = self._recoveries[pair.primary] = Recovery(kind, in_place=True)
+            after = self._restarts.policy.up_ns
+            self._bound(pair.primary, recovery, after, "the service is not up again in time")
+        elif pair.backup or pair.extents:
             self._fence(pair, kind)
         else:
             self._unprotected(pair, kind)
+
+    def _fails_again(self, pair: PairInfo, recovery: Recovery, kind: FaultKind) -> None:
+        if recovery.in_place:
+            reason = "it died again" if kind is FaultKind.APP else "its kernel died"
+            self._leave(pair, kind, reason)
+        elif recovery.trial:
+            recovery.kind = kind
+            self._accept(pair, recovery)  # nobody to go back to
+        elif kind is FaultKind.KERNEL:
+            recovery.kind = kind  # it is worse than was known
+
+    def _leave(self, pair: PairInfo, kind: FaultKind, reason: str) -> None:
+        """A service that does not recover in place leaves that to the backup."""
+        self._vmm.emit("not-restarted", pair.primary, reason=reason)
+        self._fence(pair, kind)
 
     def migrate(self, primary: int) -> None:
         """A quiesced primary hands over. It waits: until the backup has shown that it goes on where
@@ -142,6 +160,9 @@ class RecoveryManager:
         recovery = self._recoveries[primary]
         pair = self._vmm.pair(primary)
         assert pair is not None
+        if recovery.in_place:
+            self._leave(pair, FaultKind.APP, reason)
+            return
         if recovery.trial and self._roll_back(pair, reason):
             return
         self._vmm.emit("recovery-restarted", pair.backup, reason=reason)
@@ -155,7 +176,8 @@ class RecoveryManager:
     def backup_lost(self, pair: PairInfo, kind: FaultKind) -> None:
         """The backup has failed: a recovery goes on with another, else the primary gets one."""
         self._vmm.emit("backup-lost", pair.backup, kind=kind.name.lower())
-        if pair.state is PairState.RECOVERING:
+        recovery = self._recoveries.get(pair.primary)
+        if recovery is not None and not recovery.in_place:
             self.backup_failed(pair.primary, "the backup failed too")
             return
         called = pair.state in (PairState.BOOTING, PairState.CHANGING_IP, PairState.MIGRATING)
@@ -164,7 +186,7 @@ class RecoveryManager:
         if pair.state is not PairState.BOOTING:  # else forgotten with that
             self._vmm.forget_backup(pair.primary)
         self._vmm.destroy(pair.backup)
-        if not called:
+        if not called and recovery is None:
             # FAILED unasked for: the primary's OZS has no backup any more and boots another.
             self._vmm.signal(pair.primary, ZlSignal.FAILED)
 
@@ -173,7 +195,7 @@ class RecoveryManager:
         self._vmm.emit("backup-lost", backup, kind="destroyed")
         recovery = self._recoveries.get(primary)
         pair = self._vmm.pair(primary)
-        if pair is None or pair.backup:
+        if pair is None or pair.backup or (recovery is not None and recovery.in_place):
             return
         if recovery is not None:
             if recovery.trial and self._roll_back(pair, "the backup was destroyed"):
@@ -186,7 +208,6 @@ class RecoveryManager:
     def _accept(self, pair: PairInfo, recovery: Recovery) -> None:
         """From here on there is no way back."""
         recovery.trial = False
-        self._drop_diagnosed()
         self._vmm.accept(pair.primary)
         self._vmm.emit("fenced", pair.primary)
         if recovery.reestablished:
@@ -301,32 +322,12 @@ class RecoveryManager:
         kind = FaultKind.KERNEL if recovery is None else recovery.kind
         self._vmm.emit("recovery-done", new, old=old)
         self._vmm.heartbeat_arm(new, True)
-        if old not in self._vmm.domain_ids():
+        if old != new:
+            self.diagnosis.retire(old, new, kind)
             return
-        if kind is FaultKind.KERNEL or not self._policy.keep_for_diagnosis:
-            self._vmm.destroy(old)
-            self._vmm.emit("destroyed", old)
-            return
-        self._drop_diagnosed()
-        own = self._vmm.domain(old).own_ip
         pair = self._vmm.pair(new)
-        shared = pair is None or own == pair.ip
-        address = self._policy.diagnosis_base + old if shared else own
-        self._vmm.heartbeat_arm(old, False)
-        self._vmm.set_next_ip(old, address)
-        self._vmm.path_set(address, old)
-        while self._vmm.domain(old).pause_count:
-            self._vmm.unpause(old)
-        migrated = kind is None  # the former primary waits for its call to end
-        self._vmm.signal(old, ZlSignal.READDRESS | (ZlSignal.COMPLETE if migrated else 0))
-        self._diagnosed = old
-        self._vmm.emit("kept-for-diagnosis", old)
-
-    def _drop_diagnosed(self) -> None:
-        old, self._diagnosed = self._diagnosed, None
-        if old is not None and old in self._vmm.domain_ids():
-            self._vmm.destroy(old)
-            self._vmm.emit("destroyed", old)
+        if pair is not None and not pair.backup:  # it was lost meanwhile
+            self._vmm.signal(new, ZlSignal.FAILED)
 
     def _unprotected(self, pair: PairInfo, kind: FaultKind) -> None:
         """Nobody can take over: said loudly; the protected connections fail."""

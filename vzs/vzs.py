@@ -14,5 +14,6 @@ class Vzs:
         self.vmm = vmm
         self.log = log
         self.recovery = RecoveryManager(vmm, policy or RecoveryPolicy())
+        self.diagnosis = self.recovery.diagnosis
         self.health = HealthMonitor(vmm, self.recovery)
         self.protocol = ProtocolManager(vmm, self.health, self.recovery)

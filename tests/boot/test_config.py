@@ -1,8 +1,10 @@
 """Sizes and forwards as the command line gives them."""
 
+import math
+
 import pytest
 
-from xenemu.boot import BootConfig, Forward, parse_forward, parse_size
+from xenemu.boot import BootConfig, Forward, parse_forward, parse_keep, parse_size
 
 
 @pytest.mark.parametrize(
@@ -37,3 +39,20 @@ def test_bad_forwards(text: str) -> None:
 def test_impossible_memory(changes: dict[str, int]) -> None:
     with pytest.raises(ValueError):
         BootConfig(**changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("600", 600.0), ("0.5", 0.5), ("no", 0.0), ("forever", math.inf)]
+)
+def test_how_long_to_keep(text: str, seconds: float) -> None:
+    assert parse_keep(text) == seconds
+    config = BootConfig(keep_faulty=seconds)
+    assert config.keep_ns == (None if text == "forever" else int(seconds * 1e9))
+
+
+@pytest.mark.parametrize("text", ["", "never", "-1", "nan", "inf", "1e12"])
+def test_bad_times_to_keep(text: str) -> None:
+    with pytest.raises(ValueError, match="forever"):
+        parse_keep(text)
+    with pytest.raises(ValueError, match="kept"):
+        BootConfig(keep_faulty=math.nan)

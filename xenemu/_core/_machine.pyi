@@ -152,6 +152,8 @@ class Machine:
         """Sockets whose readiness gained a bit since the last call, with their bits."""
     def socket_names(self, node: int, sock: int) -> tuple[int, int, int, int]:
         """Local address and port, peer address and port."""
+    def socket_state(self, node: int, sock: int) -> int:
+        """enum xe_tcp_state of csrc/net/tcp.h."""
 
     # the real clock only
     def forward(

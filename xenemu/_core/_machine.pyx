@@ -65,6 +65,7 @@ cdef extern from "machine.h" nogil:
         bint no_wscale
         uint64_t seed
     struct xe_tcp_info:
+        int state
         uint32_t local_addr
         uint32_t peer_addr
         uint16_t local_port
@@ -691,6 +692,11 @@ cdef class Machine:
         cdef xe_tcp_info info
         check(xe_tcp_info_(self._sockets(node).tcp, sock, &info))
         return info.local_addr, info.local_port, info.peer_addr, info.peer_port
+
+    def socket_state(self, uint32_t node, int sock):
+        cdef xe_tcp_info info
+        check(xe_tcp_info_(self._sockets(node).tcp, sock, &info))
+        return info.state
 
     # the real clock
 

@@ -11,12 +11,15 @@ from xenemu.boot.config import (
     Forward,
     Link,
     parse_forward,
+    parse_keep,
     parse_size,
 )
+from xenemu.boot.cores import write_atomically
 from xenemu.boot.crash import HOWS, parse_crash
 from xenemu.boot.status import DomainStatus
 from xenemu.boot.system import System
 from xenemu.boot.timeline import RecoveryTimeline, timeline_of
+from xenemu.guest import core_lines
 
 __all__ = [
     "CONTROL_MEMORY",
@@ -34,11 +37,14 @@ __all__ = [
     "as_dict",
     "as_line",
     "collect_rarely",
+    "core_lines",
     "parse_crash",
     "parse_forward",
+    "parse_keep",
     "parse_size",
     "run_client",
     "small_config",
     "timeline_of",
     "timelines",
+    "write_atomically",
 ]

@@ -1,5 +1,6 @@
 """What to boot: sizes, addresses, links, clock."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,8 @@ CLIENT_IP = 0x0A000102  # 10.0.1.2, the first of the clients
 SERVICE_PORT = 80
 CONTROL_MEMORY = 64 * MIB
 PRIMARY_MEMORY = 256 * MIB
-
+KEEP_SECONDS = 3600.0
+NS = 1_000_000_000
 
 TCP_FEATURES = TcpFeature.TIMESTAMPS | TcpFeature.WINDOW_SCALE
 
@@ -54,6 +56,8 @@ class BootConfig:
     backup: bool = True
     pcap: Path | None = None  # `boot` captures all packets into this pcapng file
     link: Link = Link()
+    keep_faulty: float = KEEP_SECONDS  # a former primary, for diagnosis; inf: until the next one
+    core_dir: Path | None = None  # a core file of each service that dies of a fault goes there
     backup_tcp: TcpFeature = TCP_FEATURES  # of the kernels of backups
     program: str = "xenemu.guest.programs.httpd"
     arguments: tuple[str, ...] | None = None  # None: those of httpd
@@ -67,6 +71,8 @@ class BootConfig:
             raise ValueError("memory comes in pages of 4K")
         if not EXTENT <= self.log <= 4096 * EXTENT or self.log % EXTENT:
             raise ValueError("the log comes in extents of 2M, 1 to 4096 of them")
+        if not self.keep_faulty >= 0:
+            raise ValueError("a faulty domain is kept for 0 seconds or more")
 
     @property
     def service_argv(self) -> list[str]:
@@ -76,8 +82,13 @@ class BootConfig:
         return ["--port", str(SERVICE_PORT), str(self.root)]
 
     @property
+    def keep_ns(self) -> int | None:
+        """`keep_faulty` in ns of machine time; None: without a limit."""
+        return None if math.isinf(self.keep_faulty) else int(self.keep_faulty * NS)
+
+    @property
     def frames(self) -> int:
-        """Machine memory: control, primary, backup, a faulty one, the log, and some room."""
+        """Machine memory: control, primary, backup, a faulty and a migrated one, the log, room."""
         return (self.control_memory + 4 * self.primary_memory + self.log) // PAGE + 8192
 
 
@@ -89,6 +100,20 @@ def parse_size(text: str) -> int:
     if not digits.isascii() or not digits.isdigit():
         raise ValueError(f"not a size: {text!r}")
     return int(digits) * UNITS[unit]
+
+
+def parse_keep(text: str) -> float:
+    """Seconds of "600", "forever" (inf) or "no" (0); ValueError."""
+    words = {"forever": math.inf, "no": 0.0}
+    if text in words:
+        return words[text]
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < 1e9:
+        raise ValueError(f"not SECONDS, forever or no: {text!r}")
+    return seconds
 
 
 def parse_forward(text: str) -> Forward:

@@ -4,6 +4,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
+from vzs import Kept
+
+NS = 1_000_000_000
 PAGE = 4096
 
 
@@ -17,7 +20,11 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DomainStatus:
-    """One line of `list`. Memory in bytes; log use in percent, -1 without a log."""
+    """One line of `list`. Memory in bytes; log use in percent, -1 without a log.
+
+    `kept`: why a retired domain still lives, "faulty" or "migrated", else empty; `kept_seconds`:
+    for how long, None without a limit.
+    """
 
     id: int
     name: str
@@ -28,6 +35,8 @@ class DomainStatus:
     heartbeats: int
     connections: int
     log_percent: float
+    kept: str
+    kept_seconds: float | None
 
     def as_dict(self) -> dict[str, object]:
         """JSON-ready."""
@@ -42,12 +51,14 @@ def state_of(info: dict[str, int]) -> str:
     return "running"
 
 
-def collect(source: Source, role: Callable[[int], str]) -> list[DomainStatus]:
-    """All domains, by id."""
+def collect(
+    source: Source, role: Callable[[int], str], kept: Callable[[int], Kept | None], now: int
+) -> list[DomainStatus]:
+    """All domains, by id. `now`: machine time, ns."""
     result = []
     for domid in source.domain_ids():
         info = source.domain_info(domid)
-        kind = role(domid)
+        kind, keeping = role(domid), kept(domid)
         connections, percent = log_use(source, domid) if kind == "primary" else (0, -1.0)
         result.append(
             DomainStatus(
@@ -60,9 +71,23 @@ def collect(source: Source, role: Callable[[int], str]) -> list[DomainStatus]:
                 heartbeats=info["heartbeats"],
                 connections=connections,
                 log_percent=percent,
+                kept=reason(keeping),
+                kept_seconds=remaining(keeping, now),
             )
         )
     return result
+
+
+def reason(kept: Kept | None) -> str:
+    """Why it is kept, in one word."""
+    if kept is None:
+        return ""
+    return "faulty" if kept.faulty else "migrated"
+
+
+def remaining(kept: Kept | None, now: int) -> float | None:
+    """Seconds that it will still be kept; None: no limit, or not kept."""
+    return None if kept is None or kept.until is None else round((kept.until - now) / NS, 3)
 
 
 def log_use(source: Source, domid: int) -> tuple[int, float]:

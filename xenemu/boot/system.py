@@ -5,21 +5,25 @@ The only place that knows both halves of the framework. A System is driven by wh
 """
 
 import errno
+import functools
 import importlib
 import os
 from collections.abc import Callable, Sequence
 
 from ozs import Role
-from vzs import EventLog, RecoveryPolicy, Vzs
+from vzs import DiagnosisPolicy, EventLog, RecoveryPolicy, Vzs
 from xenemu.boot.config import CONTROL_IP, GATEWAY_IP, SERVICE_IP, BootConfig
+from xenemu.boot.console import Consoles
+from xenemu.boot.cores import Cores
 from xenemu.boot.crash import Crash, InjectedError, parse_crash
+from xenemu.boot.destroy import destroy
 from xenemu.boot.guests import Guest, build_guest, create_domain
 from xenemu.boot.recorder import Recorder
 from xenemu.boot.status import DomainStatus, collect
 from xenemu.boot.vmm_side import HostToolstack, Timers, VmmWork
 from xenemu.guest import Kernel
 from xenemu.machine import HOST, Machine
-from xenemu.vmm import Event, Vmm
+from xenemu.vmm import Event, PairState, Vmm
 
 NS = 1_000_000_000
 LOCALHOST = 0x7F000001
@@ -38,6 +42,8 @@ class System:
         self.log = EventLog()
         self.guests: dict[int, Guest] = {}
         self.ports: dict[int, int] = {}  # guest port -> real port
+        self.consoles = Consoles()
+        self.cores = Cores(config.core_dir, self._note)
         self._listeners: list[Listener] = []
         self._published = 0
         self._running: dict[int, list[Done]] = {}
@@ -61,7 +67,8 @@ class System:
                 )
         toolstack = HostToolstack(machine, timers, self.log, self._start_backup, self._ended)
         self.vmm = Vmm(machine.core, toolstack)
-        self.vzs = Vzs(self.vmm, self.log, RecoveryPolicy())
+        policy = RecoveryPolicy(DiagnosisPolicy(keep_ns=config.keep_ns))
+        self.vzs = Vzs(self.vmm, self.log, policy)
         machine.attach_vmm(VmmWork(self.vmm))
         self.control = create_domain(machine, config.control_memory, privileged=True, ip=CONTROL_IP)
         first = create_domain(machine, config.primary_memory, log=config.log, ip=SERVICE_IP)
@@ -77,6 +84,7 @@ class System:
 
     def close(self) -> None:
         """Ends everything. Idempotent."""
+        self.cores.write()
         self.machine.close()
         self.guests.clear()
 
@@ -102,6 +110,8 @@ class System:
 
     def _publish(self) -> None:
         self.recorder.follow()
+        if self.cores.due(self.now) and not self._recovering():
+            self.cores.write()
         if self._published == self.log.count:
             return
         events = self.log.since(self._published)
@@ -242,7 +252,7 @@ class System:
 
     def list(self) -> list[DomainStatus]:
         """All domains, zombies included."""
-        return collect(self.machine.core, self._role)
+        return collect(self.machine.core, self._role, self.vzs.diagnosis.find, self.now)
 
     def find(self, name: str) -> int:
         """A domain by id, or by role; OSError(ESRCH)."""
@@ -250,6 +260,17 @@ class System:
             if name in (str(domid), f"d{domid}", self._role(domid)):
                 return domid
         raise OSError(errno.ESRCH, f"no domain {name!r}")
+
+    def find_past(self, name: str) -> int:
+        """As `find`, but one that is gone has its id and its name still."""
+        for domid in self.consoles.domain_ids():
+            if name in (str(domid), f"d{domid}"):
+                return domid
+        return self.find(name)
+
+    def destroy(self, domid: int, *, force: bool = False) -> None:
+        """Ends a domain; the primary, and its pair with it, by `force` only. OSError(EBUSY...)."""
+        destroy(self.vmm, domid, self._role(domid), force=force)
 
     def pause(self, domid: int) -> None:
         """One pause more. OSError."""
@@ -303,7 +324,10 @@ class System:
     # for the VMM's side
 
     def _build(self, domid: int, role: Role) -> None:
-        self.guests[domid] = build_guest(self.machine, self.config, domid, role, self._note)
+        self.consoles.start(domid)
+        guest = build_guest(self.machine, self.config, domid, role, self._note)
+        guest.kernel.core_hook = functools.partial(self.cores.take, domid)
+        self.guests[domid] = guest
 
     def _start_backup(self, domid: int, primary: int) -> None:
         self._build(domid, Role.BACKUP)
@@ -317,15 +341,23 @@ class System:
             done(255, why)
 
     def _note(self, domid: int, name: str, **details: int | str) -> None:
-        self.log.append(Event(self.machine.core.clock, name, domid, details))
+        time = self.machine.core.clock
+        if name == "console":
+            self.consoles.append(domid, time, str(details["line"]))
+        self.log.append(Event(time, name, domid, details))
+
+    def _recovering(self) -> bool:
+        pairs = map(self.vmm.pair, self.vmm.domain_ids())
+        return any(pair is not None and pair.state is PairState.RECOVERING for pair in pairs)
 
     def _role(self, domid: int) -> str:
         if domid == self.control:
             return "control"
         pair = self.vmm.pair(domid)
         if pair is None:
+            kept = self.vzs.diagnosis.find(domid) is not None
             granted = any(self.vmm.pair(other) for other in self.vmm.domain_ids())
-            return "primary" if domid == self._first and not granted else "retired"
+            return "primary" if domid == self._first and not (granted or kept) else "retired"
         return "primary" if domid == pair.primary else "backup"
 
 

@@ -12,7 +12,14 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 import click
 
 from xenemu import __version__
-from xenemu.boot import CONTROL_MEMORY, PRIMARY_MEMORY, BootConfig, parse_forward, parse_size
+from xenemu.boot import (
+    CONTROL_MEMORY,
+    PRIMARY_MEMORY,
+    BootConfig,
+    parse_forward,
+    parse_keep,
+    parse_size,
+)
 from xenemu.cli.client import ControlClient
 from xenemu.cli.output import event_line, print_domains
 from xenemu.cli.rundir import check_name, socket_path
@@ -96,6 +103,8 @@ def _config(
     seed: int,
     backup: bool,
     pcap: Path | None,
+    keep_faulty: str,
+    core_dir: Path | None,
 ) -> BootConfig:
     """The BootConfig of the options; click.BadParameter."""
     sizes: dict[str, int] = {}
@@ -112,6 +121,8 @@ def _config(
             seed=seed,
             backup=backup,
             pcap=pcap,
+            keep_faulty=parse_keep(keep_faulty),
+            core_dir=core_dir,
             control_memory=sizes.get("control", CONTROL_MEMORY),
             primary_memory=sizes.get("primary", PRIMARY_MEMORY),
         )
@@ -151,6 +162,21 @@ def _config(
     metavar="FILE",
     help="Capture every node's packets into this pcapng file.",
 )
+@click.option(
+    "--keep-faulty",
+    default="3600",
+    show_default=True,
+    metavar="SECONDS|forever|no",
+    help="How long a primary whose service failed is kept for diagnosis. The last one only, and "
+    "not if memory is short.",
+)
+@click.option(
+    "--core-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write a core of each service that fails to DIR/core.DOMAIN.PROGRAM.PID, after the "
+    "recovery. One of the same name is replaced.",
+)
 @click.option("--demo", is_flag=True, help="Crash everything under a real client, then end.")
 def boot(
     name: str,
@@ -161,10 +187,12 @@ def boot(
     seed: int,
     backup: bool,
     pcap: Path | None,
+    keep_faulty: str,
+    core_dir: Path | None,
     demo: bool,
 ) -> None:
     """Boots control, primary and backup domain, and serves until Ctrl-C or `stop`."""
-    config = _config(root, forward, memory, log, seed, backup, pcap)
+    config = _config(root, forward, memory, log, seed, backup, pcap, keep_faulty, core_dir)
     from xenemu.cli.demo import run_demo
     from xenemu.cli.serve import serve
 
@@ -255,7 +283,8 @@ def stop(name: str) -> None:
 def exec_(name: str, domain: str, command: tuple[str, ...]) -> None:
     """Runs a command inside a domain's guest; its exit status is this one's.
 
-    Commands: ps, ifconfig, kill, stop, and zlctl with ins-auth DOMAIN, boot-backup,
+    Commands: ps, ifconfig, kill, stop, core [PID], run PROGRAM [ARGUMENT]..., connect ADDRESS
+    PORT, and zlctl with ins-auth DOMAIN, boot-backup,
     change-backup-ip [primary|own], suspend-backup, wakeup-backup, migrate.
     """
     with client(name) as control:

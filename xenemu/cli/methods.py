@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xenemu.boot import System, as_dict, parse_crash, timeline_of
+from xenemu.cli.diagnosis_methods import diagnosis_table
 from xenemu.cli.rpc import FAILED, RpcError
 from xenemu.cli.server import Call, Method
 
@@ -45,6 +46,7 @@ class Methods:
             "exec": self._guarded(self._exec),
             "timeline": self._guarded(self._timeline),
             "stop": self._guarded(self._end),
+            **{name: self._guarded(each) for name, each in diagnosis_table(self._system).items()},
         }
 
     @staticmethod

@@ -12,6 +12,7 @@ COLUMNS = (
     ("heartbeats", "HEARTBEATS"),
     ("connections", "PROTECTED"),
     ("log_percent", "LOG"),
+    ("kept", "KEPT"),
 )
 
 
@@ -22,6 +23,16 @@ def cell(key: str, value: Any) -> str:
     if key == "log_percent":
         return "-" if value < 0 else f"{value:.1f}%"
     return str(value)
+
+
+def kept(row: dict[str, Any]) -> str:
+    """Why a retired domain is kept, and for how long."""
+    seconds = row["kept_seconds"]
+    if row["kept"] == "migrated":
+        return "until protected"
+    if not row["kept"]:
+        return "-"
+    return "faulty, forever" if seconds is None else f"faulty, {seconds:.0f}s"
 
 
 def print_domains(rows: list[dict[str, Any]]) -> None:
@@ -35,7 +46,8 @@ def print_domains(rows: list[dict[str, Any]]) -> None:
     for key, title in COLUMNS:
         table.add_column(title, justify="right" if key in right else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(cell(key, row[key]) for key, _ in COLUMNS))
+        shown = row | {"kept": kept(row)}
+        table.add_row(*(cell(key, shown[key]) for key, _ in COLUMNS))
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=160)

@@ -1,6 +1,7 @@
 """The guest side: a kernel whose processes are ordinary asyncio programs."""
 
 from xenemu.guest._current import current_process, syscall
+from xenemu.guest.core import Core, core_lines
 from xenemu.guest.kernel import Kernel
 from xenemu.guest.memory import ARG_BASE, GUEST_BASE, ArgumentArea
 from xenemu.guest.process import Process, ProcessState
@@ -11,6 +12,7 @@ __all__ = [
     "ARG_BASE",
     "GUEST_BASE",
     "ArgumentArea",
+    "Core",
     "Domain",
     "GuestSocket",
     "HostNode",
@@ -18,6 +20,7 @@ __all__ = [
     "Node",
     "Process",
     "ProcessState",
+    "core_lines",
     "current_process",
     "ip_number",
     "ip_text",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, Any
 
+from xenemu.guest import diagnostics
 from xenemu.guest._current import syscall
 from xenemu.guest.socket import ip_number, ip_text
 
@@ -20,11 +21,10 @@ def install_syscalls(kernel: Kernel) -> None:
     """The calls that every kernel has."""
 
     def processes(process: Process) -> list[tuple[int, str, str]]:
-        return [
-            (each.pid, each.state.value, " ".join([each.name, *each.argv]))
-            for each in kernel.processes.values()
-            if not each.exited
-        ]
+        rows = [(each, each.state.value) for each in kernel.processes.values() if not each.exited]
+        rows += [(core.process, f"dead ({core.cause})") for core in kernel.cores]
+        rows.sort(key=lambda row: row[0].pid)
+        return [(each.pid, state, " ".join([each.name, *each.argv])) for each, state in rows]
 
     def set_addr(process: Process, ip: int) -> None:
         kernel.node.set_addr(ip)
@@ -39,16 +39,18 @@ def install_syscalls(kernel: Kernel) -> None:
         set_addr=set_addr,
         uname=lambda process: kernel.name,
     )
+    diagnostics.install_syscalls(kernel)
 
 
 async def ps(argv: list[str]) -> int:
-    """ps: the processes, but for itself."""
+    """ps: the processes, but for itself, and those that died of a fault."""
     own = syscall("getpid")
-    rows: Any = syscall("processes")
-    print(f"{'PID':>5} {'STATE':<8} COMMAND")
+    found: Any = syscall("processes")
+    rows = [row for row in found if row[0] != own]
+    width = max([8, *(len(state) for _, state, _ in rows)])
+    print(f"{'PID':>5} {'STATE':<{width}} COMMAND")
     for pid, state, command in rows:
-        if pid != own:
-            print(f"{pid:>5} {state:<8} {command}")
+        print(f"{pid:>5} {state:<{width}} {command}")
     return 0
 
 
@@ -105,4 +107,10 @@ async def stop(argv: list[str]) -> int:
     return 0
 
 
-COMMANDS = {"ps": ps, "ifconfig": ifconfig, "kill": kill, "stop": stop}
+COMMANDS = {
+    "ps": ps,
+    "ifconfig": ifconfig,
+    "kill": kill,
+    "stop": stop,
+    **diagnostics.COMMANDS,
+}

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from xenemu._abi import Hypercall
+from xenemu.guest.core import Core, take_core
 from xenemu.guest.memory import ArgumentArea
 from xenemu.guest.overlay import module_name
 from xenemu.guest.process import Process, Program
@@ -23,10 +24,12 @@ from xenemu.machine import Domain, Node, WorkKind
 
 EVTCHNOP_BIND_VIRQ = 1  # xen/event_channel.h
 _BIND_VIRQ = struct.Struct("<III")  # virq, vcpu, port (out)
+MAX_CORES = 8
 DEFAULT_EPOCH = 1_104_537_600  # wall clock at machine time 0: 2005-01-01
 
 ExitHook = Callable[[Process, int], None]
 SocketCallHook = Callable[[Process, str, bool], None]
+CoreHook = Callable[[Core], None]
 
 
 class Kernel:
@@ -58,6 +61,8 @@ class Kernel:
         self.timer_handlers: list[Callable[[], None]] = []
         self.wrapper_handlers: list[Callable[[int, int, int], None]] = []
         self.socket_call_hook: SocketCallHook | None = None
+        self.cores: deque[Core] = deque(maxlen=MAX_CORES)
+        self.core_hook: CoreHook | None = None
         self.args = ArgumentArea(node) if isinstance(node, Domain) else None
         self._ports: dict[int, Callable[[], None]] = {}
         self._queue: deque[Process] = deque()
@@ -163,9 +168,26 @@ class Kernel:
         if process.exited:
             return
         clean = status == 0 and process.stop_requested and killed_by is None
+        core = take_core(process) if process.dumps_core and not clean else None
         process.end(status, killed_by, clean=clean)
+        if core is not None:
+            self._dumped(core)
         for callback in process.on_exit:
             callback(process)
+
+    def core(self, pid: int | None = None) -> Core:
+        """The last core, of that process if a pid is given; ProcessLookupError (ESRCH)."""
+        for core in reversed(self.cores):
+            if pid in (None, core.process.pid):
+                return core
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+
+    def _dumped(self, core: Core) -> None:
+        self.cores.append(core)
+        process = core.process
+        self.report(f"{process.name}[{process.pid}]: {core.reason} (core dumped)")
+        if self.core_hook is not None:
+            self.core_hook(core)
 
     def syscall(self, process: Process, name: str, *args: Any) -> Any:
         """A call of `process` through the table; ENOSYS. It does not return to a dead one."""

@@ -135,6 +135,11 @@ class PrivateModules:
         self._count = 0  # of sys.modules inside and outside: a new name means a new look
         self._count_outside = -1
 
+    @property
+    def modules(self) -> dict[str, ModuleType]:
+        """The copies, by name, as of the end of the last step."""
+        return self._modules
+
     def matches(self, name: str) -> bool:
         """A module of this name is private."""
         return name in self._prefixes or name.startswith(self._starts)

@@ -24,6 +24,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
+from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent, greenlet
@@ -100,6 +101,9 @@ class Process:
         self.state = ProcessState.RUNNING
         self.exit_status: int | None = None
         self.killed_by: int | None = None
+        self.error: BaseException | None = None  # that its main task did not handle
+        self.started = kernel.node.now
+        self.dumps_core = False
         self.stop_requested = False
         self.on_exit: list[Callable[[Process], None]] = []
         self.queued = False
@@ -125,6 +129,16 @@ class Process:
     async def _run(self) -> Any:
         entry = load(self.program) if isinstance(self.program, str) else self.program
         return await entry(list(self.argv))
+
+    @property
+    def abandoned_frame(self) -> FrameType | None:
+        """Where it was when it died inside its own step."""
+        return self._step.gr_frame if self.exited and self._step is not None else None
+
+    @property
+    def private_modules(self) -> dict[str, ModuleType]:
+        """Its own copies of modules, by name."""
+        return self._modules.modules
 
     # scheduling
 
@@ -271,7 +285,8 @@ class Process:
             self.loop.call_soon(self._main.cancel)
 
     def write_error(self, error: BaseException) -> None:
-        """A traceback on its stderr."""
+        """The exception that ends it: a traceback on its stderr."""
+        self.error = error
         self.stream.write("".join(traceback.format_exception(error)))
 
     def deliver(self, sig: int) -> bool:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 READABLE = 1
 WRITABLE = 2
 HANGUP = 4
+TCP_STATES = (  # enum xe_tcp_state of csrc/net/tcp.h
+    "CLOSED", "LISTEN", "SYN_SENT", "SYN_RCVD", "ESTABLISHED", "FIN_WAIT_1", "FIN_WAIT_2",
+    "CLOSE_WAIT", "CLOSING", "LAST_ACK", "TIME_WAIT",
+)  # fmt: skip
 
 
 class Node(Protocol):
@@ -44,6 +48,7 @@ class Node(Protocol):
     def poll(self, sock: int) -> int: ...
     def ready(self) -> list[tuple[int, int]]: ...
     def socket_names(self, sock: int) -> tuple[int, int, int, int]: ...
+    def socket_state(self, sock: int) -> str: ...
 
 
 class CoreNode:
@@ -129,6 +134,10 @@ class CoreNode:
     def socket_names(self, sock: int) -> tuple[int, int, int, int]:
         """Local address and port, peer address and port."""
         return self._core.socket_names(self._id, sock)
+
+    def socket_state(self, sock: int) -> str:
+        """Its state in RFC 9293."""
+        return TCP_STATES[self._core.socket_state(self._id, sock)]
 
 
 class HostNode(CoreNode):
