@@ -24,6 +24,10 @@ class HealthMonitor:
         """The end of this process is a fault from now on."""
         self._protected.add(pid)
 
+    def forget(self, pid: int) -> None:
+        """The end of this process is no fault any more."""
+        self._protected.discard(pid)
+
     @property
     def protected(self) -> frozenset[int]:
         """Process ids under watch."""

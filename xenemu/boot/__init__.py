@@ -10,30 +10,41 @@ from xenemu.boot.config import (
     BootConfig,
     Forward,
     Link,
+    httpd_arguments,
     parse_forward,
     parse_size,
 )
 from xenemu.boot.crash import HOWS, parse_crash
+from xenemu.boot.kernels import KERNELS, KernelVersion, kernel_version
 from xenemu.boot.status import DomainStatus
 from xenemu.boot.system import System
 from xenemu.boot.timeline import RecoveryTimeline, timeline_of
+from xenemu.boot.upgrade import Outcome, UpgradeRequest, UpgradeResult, UpgradeStep
 
 __all__ = [
     "CONTROL_MEMORY",
     "HOWS",
+    "KERNELS",
     "PRIMARY_MEMORY",
     "BootConfig",
     "Capture",
     "DomainStatus",
     "Forward",
+    "KernelVersion",
     "Link",
+    "Outcome",
     "RecoveryTimeline",
     "System",
     "Timeline",
+    "UpgradeRequest",
+    "UpgradeResult",
+    "UpgradeStep",
     "add_client",
     "as_dict",
     "as_line",
     "collect_rarely",
+    "httpd_arguments",
+    "kernel_version",
     "parse_crash",
     "parse_forward",
     "parse_size",

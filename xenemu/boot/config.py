@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from xenemu._abi import TcpFeature
+from ozs import ServiceVersion
+from xenemu.boot.kernels import KERNELS, KernelVersion
 
 PAGE = 4096
 MIB = 1 << 20
@@ -16,9 +17,7 @@ CLIENT_IP = 0x0A000102  # 10.0.1.2, the first of the clients
 SERVICE_PORT = 80
 CONTROL_MEMORY = 64 * MIB
 PRIMARY_MEMORY = 256 * MIB
-
-
-TCP_FEATURES = TcpFeature.TIMESTAMPS | TcpFeature.WINDOW_SCALE
+HTTPD = "xenemu.guest.programs.httpd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +53,8 @@ class BootConfig:
     backup: bool = True
     pcap: Path | None = None  # `boot` captures all packets into this pcapng file
     link: Link = Link()
-    backup_tcp: TcpFeature = TCP_FEATURES  # of the kernels of backups
-    program: str = "xenemu.guest.programs.httpd"
+    kernel: KernelVersion = KERNELS[0]
+    program: str = HTTPD
     arguments: tuple[str, ...] | None = None  # None: those of httpd
     max_socks: int = 0  # of each guest's TCP, a power of two; 0: the stack's default (1024)
 
@@ -69,16 +68,20 @@ class BootConfig:
             raise ValueError("the log comes in extents of 2M, 1 to 4096 of them")
 
     @property
-    def service_argv(self) -> list[str]:
-        """Arguments of the service's program."""
-        if self.arguments is not None:
-            return list(self.arguments)
-        return ["--port", str(SERVICE_PORT), str(self.root)]
+    def service(self) -> ServiceVersion:
+        """The service that the first primary runs."""
+        given = self.arguments
+        return ServiceVersion(self.program, httpd_arguments(self.root) if given is None else given)
 
     @property
     def frames(self) -> int:
         """Machine memory: control, primary, backup, a faulty one, the log, and some room."""
         return (self.control_memory + 4 * self.primary_memory + self.log) // PAGE + 8192
+
+
+def httpd_arguments(root: Path) -> tuple[str, ...]:
+    """Of the file server, and of a service that is given no others."""
+    return ("--port", str(SERVICE_PORT), str(root))
 
 
 def parse_size(text: str) -> int:

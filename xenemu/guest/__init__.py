@@ -1,8 +1,10 @@
 """The guest side: a kernel whose processes are ordinary asyncio programs."""
 
 from xenemu.guest._current import current_process, syscall
+from xenemu.guest.errors import failure
 from xenemu.guest.kernel import Kernel
 from xenemu.guest.memory import ARG_BASE, GUEST_BASE, ArgumentArea
+from xenemu.guest.overlay import module_name
 from xenemu.guest.process import Process, ProcessState
 from xenemu.guest.socket import GuestSocket, ip_number, ip_text
 from xenemu.machine import Domain, HostNode, Node
@@ -19,7 +21,9 @@ __all__ = [
     "Process",
     "ProcessState",
     "current_process",
+    "failure",
     "ip_number",
     "ip_text",
+    "module_name",
     "syscall",
 ]

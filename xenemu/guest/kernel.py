@@ -27,6 +27,7 @@ DEFAULT_EPOCH = 1_104_537_600  # wall clock at machine time 0: 2005-01-01
 
 ExitHook = Callable[[Process, int], None]
 SocketCallHook = Callable[[Process, str, bool], None]
+ListenHook = Callable[[Process, int], None]
 
 
 class Kernel:
@@ -39,13 +40,16 @@ class Kernel:
         seed: int = 0,
         console: Callable[[str], None] | None = None,
         *,
+        version: str = "",
         epoch: int = DEFAULT_EPOCH,
     ) -> None:
+        """`version` is what `uname` shows, `epoch` the wall clock at machine time 0."""
         from xenemu.guest.commands import COMMANDS, install_syscalls
 
         self.node = node
         self.name = name
         self.seed = seed
+        self.version = version
         self.epoch = epoch
         self.console = console
         self.processes: dict[int, Process] = {}
@@ -58,6 +62,7 @@ class Kernel:
         self.timer_handlers: list[Callable[[], None]] = []
         self.wrapper_handlers: list[Callable[[int, int, int], None]] = []
         self.socket_call_hook: SocketCallHook | None = None
+        self.listen_hooks: list[ListenHook] = []  # a process has opened this port
         self.args = ArgumentArea(node) if isinstance(node, Domain) else None
         self._ports: dict[int, Callable[[], None]] = {}
         self._queue: deque[Process] = deque()

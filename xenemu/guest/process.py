@@ -249,6 +249,10 @@ class Process:
         self.write_error(error)
         return 1
 
+    def is_private(self, name: str) -> bool:
+        """A module of this name is loaded for this process alone."""
+        return self._modules.matches(name)
+
     # called by the kernel
 
     @property
