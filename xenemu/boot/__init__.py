@@ -6,6 +6,7 @@ from xenemu.boot.clients import add_client, run_client, small_config
 from xenemu.boot.collector import collect_rarely
 from xenemu.boot.config import (
     CONTROL_MEMORY,
+    HTTPD,
     PRIMARY_MEMORY,
     BootConfig,
     Forward,
@@ -24,6 +25,7 @@ from xenemu.boot.upgrade import Outcome, UpgradeRequest, UpgradeResult, UpgradeS
 __all__ = [
     "CONTROL_MEMORY",
     "HOWS",
+    "HTTPD",
     "KERNELS",
     "PRIMARY_MEMORY",
     "BootConfig",

@@ -76,12 +76,12 @@ class UpgradeStep:
 
 @dataclass(frozen=True, slots=True)
 class UpgradeResult:
-    """`primary`: who serves now, 0: nobody; `protected`: it has a suspended backup."""
+    """`primary`: who serves now, 0: nobody; `backup`: its suspended backup, 0: none."""
 
     outcome: Outcome
     reason: str
     primary: int
-    protected: bool
+    backup: int
     steps: tuple[UpgradeStep, ...]
 
 
@@ -244,6 +244,7 @@ class Upgrade:
 
         def watch(event: Event) -> None:
             if event.name == "recovery-done" and event.details["old"] == self.primary:
+                self._close_step(event.time)
                 moved.answer(event.domid)
             elif event.name in LOST and event.domid == self.primary:
                 moved.answer(0)
@@ -252,7 +253,6 @@ class Upgrade:
         self._migrating = True
         self._exec(moved, self.primary, ("zlctl", "migrate"), lambda: None)
         new = await moved
-        self._close_step()
         if new == self.backup and not self._fault:
             return Outcome.UPGRADED, ""
         return Outcome.INTERRUPTED, self._fault
@@ -293,9 +293,10 @@ class Upgrade:
         if outcome is Outcome.INTERRUPTED:
             after = f"d{primary} took over, with {self._system.versions.of(primary)}"
             reason += f"; {after}" if primary else "; nobody took over"
-        protected = self._system.protected()
-        self.result = UpgradeResult(outcome, reason, primary, protected, tuple(self._steps))
-        self._vmm.emit("upgrade-ended", primary, outcome=outcome.value, reason=reason)
+        backup = self._system.backup().domid if self._system.protected() else 0
+        self.result = UpgradeResult(outcome, reason, primary, backup, tuple(self._steps))
+        why = {"reason": reason} if reason else {}
+        self._vmm.emit("upgrade-ended", primary, outcome=outcome.value, **why)
         self._done(self.result)
 
     # steps
@@ -333,8 +334,8 @@ class Upgrade:
         self._steps.append(step)
         self._on_step(step)
 
-    def _close_step(self) -> None:
-        self._steps[-1].end = self._system.machine.core.clock
+    def _close_step(self, time: int = 0) -> None:
+        self._steps[-1].end = time or self._system.machine.core.clock
 
 
 def last_line(output: str) -> str:

@@ -1,6 +1,6 @@
 """The command line."""
 
-from xenemu.cli import crash, sweep, timeline  # they register their commands
+from xenemu.cli import crash, sweep, timeline, upgrade  # they register their commands
 from xenemu.cli.app import main
 
-__all__ = ["crash", "main", "sweep", "timeline"]
+__all__ = ["crash", "main", "sweep", "timeline", "upgrade"]

@@ -12,10 +12,20 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 import click
 
 from xenemu import __version__
-from xenemu.boot import CONTROL_MEMORY, PRIMARY_MEMORY, BootConfig, parse_forward, parse_size
-from xenemu.cli.client import ControlClient
+from xenemu.boot import (
+    CONTROL_MEMORY,
+    HTTPD,
+    KERNELS,
+    PRIMARY_MEMORY,
+    BootConfig,
+    kernel_version,
+    parse_forward,
+    parse_size,
+)
+from xenemu.cli.client import TIMEOUT_SECONDS, ControlClient
 from xenemu.cli.output import event_line, print_domains
 from xenemu.cli.rundir import check_name, socket_path
+from xenemu.cli.service_option import args_option, kernel_option, service_option
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,9 +74,9 @@ name_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 
 
-def client(name: str) -> ControlClient:
-    """A connection to the emulated host of that name. OSError."""
-    return ControlClient(socket_path(name))
+def client(name: str, timeout: float = TIMEOUT_SECONDS) -> ControlClient:
+    """A connection to the emulated host of that name; an answer may take `timeout` s. OSError."""
+    return ControlClient(socket_path(name), timeout)
 
 
 def say(line: str) -> None:
@@ -96,6 +106,9 @@ def _config(
     seed: int,
     backup: bool,
     pcap: Path | None,
+    service: str | None,
+    args: tuple[str, ...],
+    kernel: str | None,
 ) -> BootConfig:
     """The BootConfig of the options; click.BadParameter."""
     sizes: dict[str, int] = {}
@@ -112,6 +125,9 @@ def _config(
             seed=seed,
             backup=backup,
             pcap=pcap,
+            program=service or HTTPD,
+            arguments=args or None,
+            kernel=kernel_version(kernel) if kernel else KERNELS[0],
             control_memory=sizes.get("control", CONTROL_MEMORY),
             primary_memory=sizes.get("primary", PRIMARY_MEMORY),
         )
@@ -151,6 +167,9 @@ def _config(
     metavar="FILE",
     help="Capture every node's packets into this pcapng file.",
 )
+@service_option
+@args_option
+@kernel_option
 @click.option("--demo", is_flag=True, help="Crash everything under a real client, then end.")
 def boot(
     name: str,
@@ -161,10 +180,15 @@ def boot(
     seed: int,
     backup: bool,
     pcap: Path | None,
+    service: str | None,
+    args: tuple[str, ...],
+    kernel: str | None,
     demo: bool,
 ) -> None:
     """Boots control, primary and backup domain, and serves until Ctrl-C or `stop`."""
-    config = _config(root, forward, memory, log, seed, backup, pcap)
+    config = _config(root, forward, memory, log, seed, backup, pcap, service, args, kernel)
+    if os.getcwd() not in sys.path:  # for --service MODULE, of an upgrade too
+        sys.path.append(os.getcwd())
     from xenemu.cli.demo import run_demo
     from xenemu.cli.serve import serve
 
@@ -255,8 +279,10 @@ def stop(name: str) -> None:
 def exec_(name: str, domain: str, command: tuple[str, ...]) -> None:
     """Runs a command inside a domain's guest; its exit status is this one's.
 
-    Commands: ps, ifconfig, kill, stop, and zlctl with ins-auth DOMAIN, boot-backup,
-    change-backup-ip [primary|own], suspend-backup, wakeup-backup, migrate.
+    Commands: ps, ifconfig, kill, stop, uname; zlctl with ins-auth DOMAIN, boot-backup,
+    change-backup-ip [primary|own], suspend-backup, wakeup-backup, migrate; service status, or
+    restart [PROGRAM [ARG...]], in a backup; reboot [VERSION], of a backup with another kernel;
+    check ADDRESS [PORT] [PATH], which connects, and with PATH wants a GET to end below 400.
     """
     with client(name) as control:
         result = control.call("exec", domain=domain, argv=list(command))
