@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -37,11 +38,17 @@ async def main(argv):
 """
 
 
-@pytest.fixture
-def system(tmp_path: Path):
-    root = tmp_path / "old"
+def made(root: Path) -> Path:
+    """A directory with the file; its time is part of the answer."""
     root.mkdir()
     (root / "data").write_bytes(DATA)
+    os.utime(root / "data", (0, 1_000_000_000))
+    return root
+
+
+@pytest.fixture
+def system(tmp_path: Path):
+    root = made(tmp_path / "old")
     with System(small_config(root=root, seed=3)) as system:
         system.boot()
         yield system
@@ -49,10 +56,8 @@ def system(tmp_path: Path):
 
 @pytest.fixture
 def new_root(tmp_path: Path) -> tuple[str, ...]:
-    """Arguments of the file server with another root that holds the same."""
-    root = tmp_path / "new"
-    root.mkdir()
-    (root / "data").write_bytes(DATA)
+    """Arguments of the file server with another root that holds the same, and more."""
+    root = made(tmp_path / "new")
     (root / "more").write_bytes(b"")
     return httpd_arguments(root)
 
@@ -175,18 +180,19 @@ def test_a_changed_module_is_loaded_anew(tmp_path: Path, monkeypatch: pytest.Mon
     package = tmp_path / "upgraded"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    (package / "answer.py").write_text("STATUS = 500\n")
-    text = SERVICE.format(status="%d", delay=0, port=80).replace(
-        'X\\r\\nContent-Length: 0\\r\\n\\r\\n"', 'X\\r\\nContent-Length: 0\\r\\n\\r\\n" % STATUS'
-    )
-    (package / "server.py").write_text("from upgraded.answer import STATUS\n" + text)
+    (package / "answer.py").write_text("HEAD = b'HTTP/1.1 500 X'\n")
+    answer = "from upgraded.answer import HEAD\n"
+    fixed = 'b"HTTP/1.1 200 X'
+    text = SERVICE.format(status=200, delay=0, port=80).replace(fixed, 'HEAD + b"')
+    (package / "server.py").write_text(answer + text)
     monkeypatch.syspath_prepend(tmp_path)
     config = small_config(root=tmp_path, program="upgraded.server", arguments=())
     with System(config) as system:
         system.boot()
         request = UpgradeRequest(reload=True, check="/")
         assert "500" in upgrade(system, request).reason
-        (package / "answer.py").write_text("STATUS = 200\n")  # in the same second, as long
+        # in the same second, as long as before
+        (package / "answer.py").write_text("HEAD = b'HTTP/1.1 200 X'\n")
         assert upgrade(system, request).outcome is Outcome.UPGRADED
 
 

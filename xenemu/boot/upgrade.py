@@ -174,6 +174,11 @@ class Upgrade:
         self.backup = domid
         self._generation = self._vmm.domain(domid).generation if domid else 0
 
+    def _is_backup(self, domid: int) -> bool:
+        """It is the domain that was upgraded, not a later one with its number."""
+        known = domid in self._vmm.domain_ids() and domid == self.backup
+        return known and self._vmm.domain(domid).generation == self._generation
+
     # the procedure
 
     async def _run(self) -> None:
@@ -241,8 +246,12 @@ class Upgrade:
     async def _migrate(self) -> tuple[Outcome, str]:
         """The migration; what it came to. RolledBack when the primary goes on."""
         moved = self._wait("zlctl migrate", MIGRATION_SECONDS)
+        fault = ""
 
         def watch(event: Event) -> None:
+            nonlocal fault
+            if not moved.over:
+                fault = self._fault
             if event.name == "recovery-done" and event.details["old"] == self.primary:
                 self._close_step(event.time)
                 moved.answer(event.domid)
@@ -253,18 +262,16 @@ class Upgrade:
         self._migrating = True
         self._exec(moved, self.primary, ("zlctl", "migrate"), lambda: None)
         new = await moved
-        if new == self.backup and not self._fault:
+        if self._is_backup(new) and not fault:
             return Outcome.UPGRADED, ""
-        return Outcome.INTERRUPTED, self._fault
+        return Outcome.INTERRUPTED, fault or "the backup did not take over in time"
 
     def _give_up_backup(self) -> None:
         """The backup that was being upgraded is destroyed, if it is still there."""
         pair = self._vmm.pair(self.primary)
-        if pair is None or not self.backup or pair.backup != self.backup:
-            return
-        same = self._vmm.domain(self.backup).generation == self._generation
-        if same and pair.primary == self.primary and pair.state in RESTS:
-            self._vmm.destroy(self.backup)
+        if pair is not None and pair.primary == self.primary and pair.state in RESTS:
+            if self._is_backup(pair.backup):
+                self._vmm.destroy(pair.backup)
 
     async def _protected_again(self) -> None:
         """Waits until whoever is the primary has a suspended backup."""
