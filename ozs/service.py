@@ -9,7 +9,7 @@ import asyncio
 import errno
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from ozs.health import HealthMonitor
 from ozs.syscalls import os_error
@@ -24,15 +24,24 @@ OWN = "xenemu"  # the host's own package is never loaded twice
 @dataclass(frozen=True, slots=True)
 class ServiceVersion:
     """What runs: a program as Kernel.spawn takes it, its arguments, and the modules that each
-    process loads anew. None: the program's whole package; of xenemu's own, its module."""
+    process has for itself. None: the program's whole package; of xenemu's own, its module.
+
+    `sources`: of these modules, as the first process of this version found them; the others load
+    the same, whatever is on the disk by then.
+    """
 
     program: str
     arguments: tuple[str, ...] = ()
     private: tuple[str, ...] | None = None
+    sources: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+
+    def anew(self) -> "ServiceVersion":
+        """The same, with its modules as they are on the disk now."""
+        return replace(self, sources={})
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """Names of the modules that are loaded anew, with all below them."""
+        """Names of those modules, with all below them."""
         if self.private is not None:
             return self.private
         name = module_name(self.program)
@@ -95,15 +104,15 @@ class ServiceManager:
     async def restart(
         self, version: ServiceVersion | None = None, *, seconds: float = START_SECONDS
     ) -> None:
-        """Stops what runs and starts `version` (None: the one before, loaded anew); returns when
-        it listens, and is watched from then on.
+        """Stops what runs and starts `version` (None: the one before, anew); returns when it
+        listens, and is watched from then on.
 
         Raises OSError: EBUSY while it starts already, EIO with the last line of its output when
         it ends before it listens, ETIMEDOUT when it does not listen in `seconds`: it is killed.
         """
         if self._starting is not None:
             raise os_error(errno.EBUSY, "the service is being started")
-        self._starting = version or self.version
+        self._starting = version or self.version.anew()
         self.up = False
         self.failure = None
         old = self.process
@@ -154,7 +163,11 @@ class ServiceManager:
         assert version is not None
         self._last_line = ""
         process = self._kernel.spawn(
-            version.program, version.arguments, private=version.modules, output=self._output
+            version.program,
+            version.arguments,
+            private=version.modules,
+            sources=version.sources,
+            output=self._output,
         )
         self.process = process
         process.on_exit.append(self._ended)

@@ -194,6 +194,14 @@ def test_a_changed_module_is_loaded_anew(tmp_path: Path, monkeypatch: pytest.Mon
         # in the same second, as long as before
         (package / "answer.py").write_text("HEAD = b'HTTP/1.1 200 X'\n")
         assert upgrade(system, request).outcome is Outcome.UPGRADED
+        # What a backup of the old version loads is the old version, whatever the disk says now.
+        (package / "answer.py").write_text("raise RuntimeError('bad build')\n")
+        result = upgrade(system, request)
+        assert result.outcome is Outcome.ROLLED_BACK and "bad build" in result.reason
+        assert result.backup
+        system.crash("app")
+        assert system.run_until(system.protected, 30)
+        assert system.run_command(0, ["check", "10.0.0.1", "/"])[0] == 0
 
 
 BROKEN = {

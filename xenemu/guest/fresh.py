@@ -1,8 +1,11 @@
-"""Private modules are loaded from what is on the disk now, past bytecode that may be stale.
+"""Private modules are loaded from their sources, past bytecode that may be stale.
 
 Bytecode files are trusted by the source's time in whole seconds and its size; a service that is
 upgraded twice within a second would run the version before. So no bytecode file of a private
 module is read or written; what was compiled is kept as long as the source stays the same.
+
+Processes that share a dict of sources run the same version: what one has read is not read again
+from a disk that may have changed. Left out: modules that nobody imported before the change.
 """
 
 from __future__ import annotations
@@ -20,7 +23,16 @@ _compiled: dict[str, tuple[bytes, CodeType]] = {}  # by path: source, code
 
 
 class FreshLoader(SourceFileLoader):
-    """Loads a module's source as it is."""
+    """Loads a module's source as it is, or was when its version was loaded first."""
+
+    def get_data(self, path: str) -> bytes:
+        """The file's bytes. OSError."""
+        process = _current.process
+        if process is None:
+            return super().get_data(path)
+        if path not in process.sources:
+            process.sources[path] = super().get_data(path)
+        return process.sources[path]
 
     def get_code(self, fullname: str) -> CodeType:
         """Compiles, unless this very source was compiled before."""

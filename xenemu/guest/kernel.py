@@ -81,6 +81,7 @@ class Kernel:
         *,
         name: str | None = None,
         private: tuple[str, ...] | None = None,
+        sources: dict[str, bytes] | None = None,
         output: Callable[[str], None] | None = None,
     ) -> Process:
         """Starts a process; it runs when the machine steps.
@@ -88,7 +89,8 @@ class Kernel:
         `program` is "package.module" or "package.module:function" (default `main`), a path
         ending in .py, or an `async def main(argv) -> int`. `argv` has no program name in it.
         Modules whose names are in `private`, or below them, are loaded anew for this process
-        (default: the program's own module). `output` gets the lines that it prints
+        (default: the program's own module), from `sources`, by path, and what is not in there from
+        the disk into it. `output` gets the lines that it prints
         (default: the console).
         """
         if self._buried:
@@ -103,6 +105,7 @@ class Kernel:
         self._next_pid += 1
         process = Process(
             self, pid, program, argv, name=short, private=own,
+            sources={} if sources is None else sources,
             output=output or (lambda line: self.report(f"{short}[{pid}]: {line}")),
         )  # fmt: skip
         self.processes[pid] = process

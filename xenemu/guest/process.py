@@ -90,6 +90,7 @@ class Process:
         *,
         name: str,
         private: tuple[str, ...],
+        sources: dict[str, bytes],
         output: Callable[[str], None],
     ) -> None:
         self.kernel = kernel
@@ -112,6 +113,7 @@ class Process:
         self._stepping = False
         self._step: greenlet | None = None  # the one under way, or abandoned
         self._modules = PrivateModules(private)
+        self.sources = sources  # of its private modules, by path
         self.loop = GuestLoop(self)
         self._overlay = Overlay(self)
         graveyard[id(self)] = self
