@@ -38,6 +38,7 @@ class Role(enum.StrEnum):
 class OzsConfig:
     """`log_bytes` counts for a primary only; `protect_again`: boot a backup after a recovery.
 
+    `start_seconds`: what a restarted service is made to take, besides what it takes.
     `tcp_features`: what the kernel's TCP can; a backup must be able to do what its primary can.
     """
 
@@ -46,6 +47,7 @@ class OzsConfig:
     heartbeat_page: int = HEARTBEAT_PAGE
     log_bytes: int = 0
     protect_again: bool = True
+    start_seconds: float = 0.0
     tcp_features: TcpFeature = TcpFeature.TIMESTAMPS | TcpFeature.WINDOW_SCALE
 
 
@@ -73,6 +75,7 @@ class Ozs:
         self.recovery = RecoveryManager(kernel, config.start_info, self.completion, note)
         self.protocol = ProtocolManager(kernel, self.completion, note)
         self.protocol.on(ZlSignal.RECOVER, self._recover)
+        self.protocol.on(ZlSignal.RESTART, self._restart)
         self.protocol.on(ZlSignal.FAILED, self._failed)
         if config.role is not Role.CONTROL:
             self.heartbeat = HeartbeatGenerator(kernel, config.heartbeat_page)
@@ -147,6 +150,19 @@ class Ozs:
         self._registered = True
         self.role = Role.PRIMARY
         self._protect_again()
+
+    async def _restart(self) -> None:
+        """The service has died, and is to recover here (6.3.1). One that does not come up again, or
+        ends before it has replayed all, is a fault as well."""
+        assert self.service is not None
+        self.recovery.attach()  # before a new connection is accepted
+        await asyncio.sleep(self.config.start_seconds)
+        try:
+            await self.service.restart(self.service.version)
+        except OSError:
+            zeroloss_op(self.kernel, ZlOp.REPORT_FAULT, value=FaultKind.APP)
+            raise
+        await self.recovery.replay()
 
     async def _failed(self) -> None:
         self._backup_lost()

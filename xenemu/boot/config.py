@@ -58,6 +58,8 @@ class BootConfig:
     link: Link = Link()
     keep_faulty: float = KEEP_SECONDS  # a former primary, for diagnosis; inf: until the next one
     core_dir: Path | None = None  # a core file of each service that dies of a fault goes there
+    same_domain: bool = False  # a service that fails is restarted where it was
+    start_seconds: float = 0.0  # that takes so long, in virtual time; in real time what it takes
     kernel: KernelVersion = KERNELS[0]
     program: str = HTTPD
     arguments: tuple[str, ...] | None = None  # None: those of httpd

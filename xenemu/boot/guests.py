@@ -90,6 +90,7 @@ def build_guest(
             start_info=StartInfo(pages=info["tot_pages"]),
             log_bytes=config.log,
             protect_again=config.backup,
+            start_seconds=0.0 if config.real else config.start_seconds,
             tcp_features=features,
         ),
         lambda name, **details: note(domid, name, **details),

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from ozs import Role
-from vzs import DiagnosisPolicy, EventLog, RecoveryPolicy, Vzs
+from vzs import DiagnosisPolicy, EventLog, RecoveryPolicy, RestartPolicy, Vzs
 from xenemu.boot.config import CONTROL_IP, GATEWAY_IP, SERVICE_IP, BootConfig
 from xenemu.boot.console import Consoles
 from xenemu.boot.cores import Cores
@@ -70,7 +70,9 @@ class System:
                 )
         toolstack = HostToolstack(machine, timers, self.log, self._start_backup, self._ended)
         self.vmm = Vmm(machine.core, toolstack)
-        policy = RecoveryPolicy(DiagnosisPolicy(keep_ns=config.keep_ns))
+        policy = RecoveryPolicy(
+            DiagnosisPolicy(keep_ns=config.keep_ns), RestartPolicy(same_domain=config.same_domain)
+        )
         self.versions = Versions(self.vmm, self.guests)
         self.vzs = Vzs(self.vmm, self.log, policy)
         machine.attach_vmm(VmmWork(self.vmm))
@@ -225,7 +227,8 @@ class System:
         guest = self.backup() if what == "backup" else self.primary()
         pair = self.vmm.pair(guest.domid)
         fenced = pair is not None and pair.old_primary == guest.domid
-        if fenced or guest.failed or self.machine.core.kernel_fault(guest.domid):
+        dead = guest.failed if what == "app" else guest.crashed
+        if fenced or dead or self.machine.core.kernel_fault(guest.domid):
             raise OSError(errno.ESRCH, f"the {what} to crash does not run")
         self.vmm.emit("crash-injected", guest.domid, kind=what, how=crash.how)
         if what == "app":

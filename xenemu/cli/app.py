@@ -109,6 +109,7 @@ def _config(
     pcap: Path | None,
     keep_faulty: str,
     core_dir: Path | None,
+    recover: str,
     service: str | None,
     args: tuple[str, ...],
     kernel: str | None,
@@ -130,6 +131,7 @@ def _config(
             pcap=pcap,
             keep_faulty=parse_keep(keep_faulty),
             core_dir=core_dir,
+            same_domain=recover == "same-domain",
             program=service or HTTPD,
             arguments=args or None,
             kernel=kernel_version(kernel) if kernel else KERNELS[0],
@@ -187,6 +189,14 @@ def _config(
     help="Write a core of each service that fails to DIR/core.DOMAIN.PROGRAM.PID, after the "
     "recovery. One of the same name is replaced.",
 )
+@click.option(
+    "--recover",
+    type=click.Choice(["backup", "same-domain"]),
+    default="backup",
+    show_default=True,
+    help="Where a service that fails goes on. In the same domain it is restarted first; one that "
+    "fails again within 10 s goes to the backup.",
+)
 @service_option
 @args_option
 @kernel_option
@@ -202,6 +212,7 @@ def boot(
     pcap: Path | None,
     keep_faulty: str,
     core_dir: Path | None,
+    recover: str,
     service: str | None,
     args: tuple[str, ...],
     kernel: str | None,
@@ -209,8 +220,9 @@ def boot(
 ) -> None:
     """Boots control, primary and backup domain, and serves until Ctrl-C or `stop`."""
     config = _config(
-        root, forward, memory, log, seed, backup, pcap, keep_faulty, core_dir, service, args, kernel
-    )
+        root, forward, memory, log, seed, backup, pcap, keep_faulty, core_dir, recover, service,
+        args, kernel,
+    )  # fmt: skip
     if os.getcwd() not in sys.path:  # for --service MODULE, of an upgrade too
         sys.path.append(os.getcwd())
     from xenemu.cli.demo import run_demo
