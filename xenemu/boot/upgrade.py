@@ -103,7 +103,7 @@ class Upgrade:
         on_step: Callable[[UpgradeStep], None],
         done: Callable[[UpgradeResult], None],
     ) -> None:
-        """Begins with the machine's next step. Raises OSError (System.upgrade)."""
+        """Begins. Raises OSError (System.upgrade)."""
         self.result: UpgradeResult | None = None
         self._system = system
         self._vmm = system.vmm
@@ -130,7 +130,7 @@ class Upgrade:
         self._set_backup(pair.backup)
         self._forget = system.listen(self._event)
         self._procedure = self._run()
-        self._resume()
+        self._advance()
 
     # driving
 
