@@ -171,8 +171,9 @@ class Upgrade:
             wait.fail(error)
 
     def _set_backup(self, domid: int) -> None:
+        lives = domid and domid in self._vmm.domain_ids()
         self.backup = domid
-        self._generation = self._vmm.domain(domid).generation if domid else 0
+        self._generation = self._vmm.domain(domid).generation if lives else 0
 
     def _is_backup(self, domid: int) -> bool:
         """It is the domain that was upgraded, not a later one with its number."""
