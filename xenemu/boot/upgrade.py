@@ -158,6 +158,8 @@ class Upgrade:
             self._reason = str(event.details.get("reason", ""))
         if event.name == "fault" and event.domid in (self.primary, self.backup):
             self._fault = self._fault or f"{event.details['kind']} fault of d{event.domid}"
+        if event.name == "recovery-done" and event.domid == self.primary:
+            self._give_up_backup()  # recovered where it was, beside a backup half upgraded
         if self._migrating:
             return
         if event.name == "fault" and event.domid == self.primary:
@@ -299,7 +301,8 @@ class Upgrade:
         except OSError:
             primary = 0
         if outcome is Outcome.INTERRUPTED:
-            after = f"d{primary} took over, with {self._system.versions.of(primary)}"
+            how = "goes on" if primary == self.primary else "took over"
+            after = f"d{primary} {how}, with {self._system.versions.of(primary)}"
             reason += f"; {after}" if primary else "; nobody took over"
         backup = self._system.backup().domid if self._system.protected() else 0
         self.result = UpgradeResult(outcome, reason, primary, backup, tuple(self._steps))
