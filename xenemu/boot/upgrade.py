@@ -103,7 +103,7 @@ class Upgrade:
         on_step: Callable[[UpgradeStep], None],
         done: Callable[[UpgradeResult], None],
     ) -> None:
-        """Begins with the machine's next step. Raises OSError (System.upgrade)."""
+        """Begins. Raises OSError (System.upgrade)."""
         self.result: UpgradeResult | None = None
         self._system = system
         self._vmm = system.vmm
@@ -130,7 +130,7 @@ class Upgrade:
         self._set_backup(pair.backup)
         self._forget = system.listen(self._event)
         self._procedure = self._run()
-        self._resume()
+        self._advance()
 
     # driving
 
@@ -158,6 +158,8 @@ class Upgrade:
             self._reason = str(event.details.get("reason", ""))
         if event.name == "fault" and event.domid in (self.primary, self.backup):
             self._fault = self._fault or f"{event.details['kind']} fault of d{event.domid}"
+        if event.name == "recovery-done" and event.domid == self.primary:
+            self._give_up_backup()  # recovered where it was, beside a backup half upgraded
         if self._migrating:
             return
         if event.name == "fault" and event.domid == self.primary:
@@ -171,8 +173,9 @@ class Upgrade:
             wait.fail(error)
 
     def _set_backup(self, domid: int) -> None:
+        lives = domid and domid in self._vmm.domain_ids()
         self.backup = domid
-        self._generation = self._vmm.domain(domid).generation if domid else 0
+        self._generation = self._vmm.domain(domid).generation if lives else 0
 
     def _is_backup(self, domid: int) -> bool:
         """It is the domain that was upgraded, not a later one with its number."""
@@ -298,7 +301,8 @@ class Upgrade:
         except OSError:
             primary = 0
         if outcome is Outcome.INTERRUPTED:
-            after = f"d{primary} took over, with {self._system.versions.of(primary)}"
+            how = "goes on" if primary == self.primary else "took over"
+            after = f"d{primary} {how}, with {self._system.versions.of(primary)}"
             reason += f"; {after}" if primary else "; nobody took over"
         backup = self._system.backup().domid if self._system.protected() else 0
         self.result = UpgradeResult(outcome, reason, primary, backup, tuple(self._steps))
