@@ -60,6 +60,7 @@ class BootConfig:
     core_dir: Path | None = None  # a core file of each service that dies of a fault goes there
     same_domain: bool = False  # a service that fails is restarted where it was
     start_seconds: float = 0.0  # that takes so long, in virtual time; in real time what it takes
+    rejuvenate: float = 0.0  # the service moves to its backup every so many seconds; 0: never
     kernel: KernelVersion = KERNELS[0]
     program: str = HTTPD
     arguments: tuple[str, ...] | None = None  # None: those of httpd
@@ -73,6 +74,8 @@ class BootConfig:
             raise ValueError("memory comes in pages of 4K")
         if not EXTENT <= self.log <= 4096 * EXTENT or self.log % EXTENT:
             raise ValueError("the log comes in extents of 2M, 1 to 4096 of them")
+        if not 0 <= self.rejuvenate < math.inf or (self.rejuvenate and not self.backup):
+            raise ValueError("rejuvenation comes every so many seconds, and needs a backup")
         if not self.keep_faulty >= 0:
             raise ValueError("a faulty domain is kept for 0 seconds or more")
 

@@ -19,6 +19,7 @@ from xenemu.boot.crash import Crash, InjectedError, parse_crash
 from xenemu.boot.destroy import destroy
 from xenemu.boot.guests import Guest, GuestVersion, build_guest, create_domain
 from xenemu.boot.recorder import Recorder
+from xenemu.boot.rejuvenate import Rejuvenation
 from xenemu.boot.status import DomainStatus, collect
 from xenemu.boot.upgrade import Upgrade, UpgradeRequest, UpgradeResult, UpgradeStep
 from xenemu.boot.versions import Versions
@@ -167,6 +168,8 @@ class System:
         self._step(report, self.control, ["zlctl", "ins-auth", str(self._first)])
         for step in ("boot-backup", "change-backup-ip", "suspend-backup"):
             self._step(report, self._first, ["zlctl", step])
+        if self.config.rejuvenate:
+            Rejuvenation(self, self.config.rejuvenate)
 
     def _step(self, report: Callable[[str], None], domid: int, argv: Sequence[str]) -> None:
         report(self._line(domid, " ".join(argv)))

@@ -46,7 +46,8 @@ class Outcome(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UpgradeRequest:
-    """What is to be another one; None stays. All None: the same service, loaded anew.
+    """What is to be another one; None stays. `reload`: the same program, its modules loaded anew.
+    Nothing at all: the service moves to its backup.
 
     `check`: a path that must answer below 400; "": the service only has to accept; None: no check.
     """
@@ -59,9 +60,8 @@ class UpgradeRequest:
 
     @property
     def restarts(self) -> bool:
-        """The service is restarted; a new kernel alone brings it up by itself."""
-        given = (self.program, self.arguments, self.kernel)
-        return self.reload or given[:2] != (None, None) or given == (None, None, None)
+        """The service is restarted."""
+        return self.reload or (self.program, self.arguments) != (None, None)
 
 
 @dataclass(slots=True)

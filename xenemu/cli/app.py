@@ -110,6 +110,7 @@ def _config(
     keep_faulty: str,
     core_dir: Path | None,
     recover: str,
+    rejuvenate: float,
     service: str | None,
     args: tuple[str, ...],
     kernel: str | None,
@@ -131,6 +132,7 @@ def _config(
             pcap=pcap,
             keep_faulty=parse_keep(keep_faulty),
             core_dir=core_dir,
+            rejuvenate=rejuvenate,
             same_domain=recover == "same-domain",
             program=service or HTTPD,
             arguments=args or None,
@@ -197,6 +199,13 @@ def _config(
     help="Where a service that fails goes on. In the same domain it is restarted first; one that "
     "fails again within 10 s goes to the backup.",
 )
+@click.option(
+    "--rejuvenate",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="The service moves to its fresh backup every so many seconds, without ending a connection.",
+)
 @service_option
 @args_option
 @kernel_option
@@ -213,6 +222,7 @@ def boot(
     keep_faulty: str,
     core_dir: Path | None,
     recover: str,
+    rejuvenate: float,
     service: str | None,
     args: tuple[str, ...],
     kernel: str | None,
@@ -220,8 +230,8 @@ def boot(
 ) -> None:
     """Boots control, primary and backup domain, and serves until Ctrl-C or `stop`."""
     config = _config(
-        root, forward, memory, log, seed, backup, pcap, keep_faulty, core_dir, recover, service,
-        args, kernel,
+        root, forward, memory, log, seed, backup, pcap, keep_faulty, core_dir, recover,
+        rejuvenate, service, args, kernel,
     )  # fmt: skip
     if os.getcwd() not in sys.path:  # for --service MODULE, of an upgrade too
         sys.path.append(os.getcwd())
