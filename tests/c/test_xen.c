@@ -675,6 +675,114 @@ static void test_pair(bool release)
 	stop(&f);
 }
 
+/* A migration: the primary waits, the backup may take over when it was accepted. */
+static void test_trial(bool release)
+{
+	struct fix f;
+	uint32_t p, b, id;
+
+	start(&f, FRAMES, release);
+	p = guest(&f);
+	xe_assert(ZL(&f, 0, INSTALL_GRANT, .domid = p) == 0);
+	expect(&f, XE_VMM_GRANT_INSTALLED, p, 0);
+	register_log(&f, p);
+	for (int round = 0; round < 3; round++) {
+		struct xe_zl_arg a = {.addr = ARR, .count = EXTENTS};
+
+		b = protect(&f, p);
+		xe_assert(xe_vzs_try(f.h, p) == -EINVAL && ZL(&f, p, WAKEUP_BACKUP) == 0);
+		expect(&f, XE_VMM_WOKEN, b, 0);
+		xe_assert(ZL(&f, p, MIGRATE) == 0 && xe_vzs_accept(f.h, p) == -ENOENT &&
+			  xe_vzs_roll_back(f.h, p, -EIO) == -ENOENT);
+		expect(&f, XE_VMM_MIGRATE, p, b);
+		xe_assert(xe_vzs_try(f.h, p) == 0 && !info(&f, p).runnable);
+		xe_assert(pair(&f, p).state == XE_PAIR_RECOVERING && pair(&f, p).old_primary == p);
+		xe_assert(xe_guest_read(f.h, p, XE_LOG_WINDOW, &id, sizeof(id)) == 0);
+		xe_assert(zl(&f, b, XE_ABI_zl_GET_LOG, &a) == 0 &&
+			  map(&f, b, XE_LOG_WINDOW, arr(&f, b, 0)) == 0);
+		xe_assert(ZL(&f, b, RECOVERY_DONE) == -EBUSY && ZL(&f, p, RECOVERY_DONE) == -EPERM);
+		if (round < 2) { /* sent away: alive, or destroyed already */
+			xe_assert(round == 0 || xe_domain_destroy(f.h, b) == 0);
+			if (round == 1)
+				expect(&f, XE_VMM_BACKUP_GONE, p, b);
+			xe_assert(xe_vzs_roll_back(f.h, p, -ECANCELED) == 0 &&
+				  info(&f, p).runnable);
+			xe_assert(pair(&f, p).state == XE_PAIR_GRANTED && !pair(&f, p).backup &&
+				  !pair(&f, p).old_primary);
+			a = (struct xe_zl_arg){0};
+			xe_assert(zl(&f, p, XE_ABI_zl_GET_SIGNAL, &a) == 0 &&
+				  a.value & XE_ABI_zl_signal_FAILED && a.status == -ECANCELED);
+			xe_assert(round == 1 || (!info(&f, b).runnable &&
+						 xe_guest_read(f.h, b, XE_LOG_WINDOW, &id,
+							       sizeof(id)) == -EFAULT &&
+						 xe_domain_destroy(f.h, b) == 0));
+			continue;
+		}
+		xe_assert(xe_vzs_accept(f.h, p) == 0 && xe_vzs_roll_back(f.h, p, -EIO) == -ENOENT);
+		xe_assert(xe_guest_read(f.h, p, XE_LOG_WINDOW, &id, sizeof(id)) == -EFAULT);
+		xe_assert(ZL(&f, b, RECOVERY_DONE) == 0 && pair(&f, b).primary == b);
+		expect(&f, XE_VMM_RECOVERY_DONE, b, p);
+		xe_assert(xe_domain_destroy(f.h, p) == 0);
+	}
+	/* the primary goes in a trial: there is no way back, and RECOVERY_DONE is all there is */
+	p = b;
+	b = protect(&f, p);
+	xe_assert(ZL(&f, p, WAKEUP_BACKUP) == 0 && ZL(&f, p, MIGRATE) == 0);
+	expect(&f, XE_VMM_WOKEN, b, 0);
+	expect(&f, XE_VMM_MIGRATE, p, b);
+	xe_assert(xe_vzs_try(f.h, p) == 0 && xe_domain_destroy(f.h, p) == 0 &&
+		  xe_vzs_roll_back(f.h, p, -EIO) == -ENOENT);
+	xe_assert(ZL(&f, b, GET_LOG, .addr = ARR, .count = EXTENTS) == 0 &&
+		  ZL(&f, b, RECOVERY_DONE) == 0 && !info(&f, p).exists);
+	expect(&f, XE_VMM_RECOVERY_DONE, b, p);
+	xe_assert(xe_domain_destroy(f.h, b) == 0 && xe_host_free_pages(f.h) == f.base);
+	expect_none(&f);
+	stop(&f);
+}
+
+/* The service recovers where it was; the backup sleeps on, or is lost meanwhile. */
+static void test_in_place(bool release)
+{
+	struct fix f;
+	struct xe_zl_arg a = {0};
+	uint32_t p, b;
+
+	start(&f, FRAMES, release);
+	p = guest(&f);
+	xe_assert(xe_vzs_restart(f.h, p) == -ENOENT && ZL(&f, 0, INSTALL_GRANT, .domid = p) == 0);
+	expect(&f, XE_VMM_GRANT_INSTALLED, p, 0);
+	register_log(&f, p);
+	b = protect(&f, p);
+	xe_assert(ZL(&f, p, REPORT_FAULT, .value = 1) == 0 && xe_vzs_restart(f.h, p) == 0 &&
+		  xe_vzs_restart(f.h, p) == -EBUSY);
+	expect(&f, XE_VMM_FAULT, p, XE_ABI_fault_APP);
+	xe_assert(zl(&f, p, XE_ABI_zl_GET_SIGNAL, &a) == 0 && a.value & XE_ABI_zl_signal_RESTART);
+	xe_assert(info(&f, p).runnable && ZL(&f, p, WAKEUP_BACKUP) == -EBUSY &&
+		  ZL(&f, b, START_REPLAY) == -EPERM && ZL(&f, b, GET_LOG) == -EPERM);
+	xe_assert(xe_vzs_fence_backup(f.h, p) == -ENOENT && xe_vzs_give_up(f.h, p) == -ENOENT);
+	xe_assert(ZL(&f, p, REPORT_FAULT, .value = 1) == 0); /* another one */
+	expect(&f, XE_VMM_FAULT, p, XE_ABI_fault_APP);
+	xe_assert(ZL(&f, p, START_REPLAY) == 0 && ZL(&f, p, RECOVERY_DONE) == 0);
+	expect(&f, XE_VMM_REPLAY_STARTED, p, 0);
+	expect(&f, XE_VMM_RECOVERY_DONE, p, p);
+	xe_assert(pair(&f, p).state == XE_PAIR_SUSPENDED && pair(&f, p).backup == b);
+	/* the backup goes meanwhile */
+	xe_assert(xe_vzs_restart(f.h, p) == 0 && xe_domain_destroy(f.h, b) == 0 &&
+		  zl(&f, p, XE_ABI_zl_GET_SIGNAL, &a) == 0);
+	expect(&f, XE_VMM_BACKUP_GONE, p, b);
+	xe_assert(ZL(&f, p, RECOVERY_DONE) == 0 && pair(&f, p).state == XE_PAIR_GRANTED);
+	expect(&f, XE_VMM_RECOVERY_DONE, p, p);
+	/* left to the backup */
+	b = protect(&f, p);
+	xe_assert(xe_vzs_restart(f.h, p) == 0);
+	recover(&f, p, b, false);
+	/* the domain goes meanwhile */
+	xe_assert(xe_vzs_restart(f.h, b) == 0 && xe_domain_destroy(f.h, b) == 0);
+	xe_assert(xe_host_free_pages(f.h) == f.base);
+	expect_none(&f);
+	stop(&f);
+}
+
 static double ms(void)
 {
 	struct timespec t;
@@ -709,6 +817,10 @@ int main(void)
 	test_heartbeat();
 	test_pair(true);
 	test_pair(false);
+	test_trial(true);
+	test_trial(false);
+	test_in_place(true);
+	test_in_place(false);
 	test_speed();
 	puts("xen: ok");
 	return 0;
