@@ -143,17 +143,23 @@ int64_t xe_machine_hypercall(struct xe_machine *m, uint32_t domid, uint32_t nr,
 	return rc;
 }
 
-/* Nothing of the domain leaves for a protected connection after this, no TCP has them. */
-static void silence(struct xe_machine *m, struct xe_guard *g, uint32_t domid)
+/* The domain gets no packet that waits for it, and its NSW has no log. */
+static void cut_off(struct xe_machine *m, uint32_t domid)
 {
 	struct xe_node *n = xe_node_of(m, domid);
 
+	if (!n)
+		return;
+	xe_network_purge(m, n);
+	if (n->has_stack)
+		xe_nsw_detach(&n->sockets.nsw);
+}
+
+/* Nothing of the domain leaves for a protected connection after this, no TCP has them. */
+static void silence(struct xe_machine *m, struct xe_guard *g, uint32_t domid)
+{
 	xe_machine_trace_add(m, XE_TRACE_FENCE, domid, 0, 0, 0);
-	if (n) {
-		xe_network_purge(m, n);
-		if (n->has_stack)
-			xe_nsw_detach(&n->sockets.nsw);
-	}
+	cut_off(m, domid);
 	if (g)
 		xe_ssw_detach(g->ssw, m->now);
 	xe_machine_sync(m);
@@ -200,16 +206,11 @@ int xe_machine_try(struct xe_machine *m, uint32_t primary)
 int xe_machine_accept(struct xe_machine *m, uint32_t primary)
 {
 	struct xe_guard *g = xe_guard_of_pair(m, primary);
-	struct xe_node *n = xe_node_of(m, primary);
 	int rc = xe_vzs_accept(m->host, primary);
 
 	if (rc)
 		return rc;
-	if (n) {
-		xe_network_purge(m, n);
-		if (n->has_stack)
-			xe_nsw_detach(&n->sockets.nsw);
-	}
+	cut_off(m, primary);
 	if (g)
 		xe_ssw_accept(g->ssw, m->now);
 	xe_machine_sync(m);
@@ -220,7 +221,6 @@ int xe_machine_roll_back(struct xe_machine *m, uint32_t primary, int status)
 {
 	struct xe_guard *g = xe_guard_of_pair(m, primary);
 	struct xe_pair_info pair;
-	struct xe_node *n;
 	int rc = xe_pair_info(m->host, primary, &pair);
 
 	if (rc == 0)
@@ -230,12 +230,8 @@ int xe_machine_roll_back(struct xe_machine *m, uint32_t primary, int status)
 	if (rc)
 		return rc;
 	xe_machine_trace_add(m, XE_TRACE_PATH, primary, pair.ip, 0, 0);
-	n = pair.backup ? xe_node_of(m, pair.backup) : NULL;
-	if (n) {
-		xe_network_purge(m, n);
-		if (n->has_stack)
-			xe_nsw_detach(&n->sockets.nsw);
-	}
+	if (pair.backup)
+		cut_off(m, pair.backup);
 	if (g && xe_ssw_trying(g->ssw))
 		xe_ssw_roll_back(g->ssw, m->now);
 	xe_machine_sync(m);
