@@ -33,7 +33,8 @@ WRAPPER_EVENTS = {
 }
 
 
-REFUSED = {errno.EBUSY: "some connections are not protected"}
+REFUSED = {errno.EBUSY: "some connections are not protected, or are still recovered"}
+UNTRIED = "its version is another one, and has not been tried"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class RecoveryManager:
             if not recovery.trial:
                 self._vmm.signal(node, ZlSignal.COMPLETE)
         elif event is WrapperEvent.REPLAYED and recovery.trial:
+            self._vmm.promote(pair.primary, pair.backup)
             self._accept(pair, recovery)
         elif event is WrapperEvent.DIVERGED and recovery.trial:
             self.backup_failed(pair.primary, f"connection {a} diverges at byte {b} of its output")
@@ -124,6 +126,8 @@ class RecoveryManager:
         elif recovery.trial:
             recovery.kind = kind
             self._accept(pair, recovery)  # nobody to go back to
+            if self._vmm.differ(pair.primary, pair.backup):
+                self.backup_failed(pair.primary, UNTRIED)
         elif kind is FaultKind.KERNEL:
             recovery.kind = kind  # it is worse than was known
 
@@ -233,7 +237,9 @@ class RecoveryManager:
         self._recoveries[pair.primary] = recovery
         self._vmm.fence(pair.primary)
         self._vmm.emit("fenced", pair.primary)
-        if pair.backup_booted:
+        if pair.backup and self._vmm.differ(pair.primary, pair.backup):
+            self.backup_failed(pair.primary, UNTRIED)
+        elif pair.backup_booted:
             self._hand_over(pair.primary, recovery)
         elif pair.backup:
             self._vmm.emit("waiting-for-backup", pair.primary)

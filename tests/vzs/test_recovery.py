@@ -29,6 +29,7 @@ class Host:
         self.try_error: OSError | None = None
         self.boots: list[int | OSError] = []
         self.now = 0
+        self.other_version = False
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *args: self.calls.append((name, *args))
@@ -77,6 +78,9 @@ class Host:
 
     def log_info(self, domid: int) -> dict[str, int]:
         return {"connections": 3}
+
+    def differ(self, domid: int, other: int) -> bool:
+        return self.other_version
 
     def emit(self, event: Event) -> None:
         self.log.append(event)
@@ -319,7 +323,8 @@ def test_a_backup_that_has_replayed_all_is_accepted(trial: Host, vmm: Vmm) -> No
     vmm.deliver_wrapper(WrapperEvent.REESTABLISHED, 2, 3, 0)
     assert trial.calls == []
     vmm.deliver_wrapper(WrapperEvent.REPLAYED, 2, 0, 0)
-    assert trial.calls == [("vzs_accept", 1), ("vzs_signal", 2, int(ZlSignal.COMPLETE))]
+    signal = ("vzs_signal", 2, int(ZlSignal.COMPLETE))
+    assert trial.calls == [("promote", 1, 2), ("vzs_accept", 1), signal]
 
 
 def rolled_back(host: Host) -> bool:
@@ -369,3 +374,19 @@ def test_no_trial_while_connections_are_unprotected(host: Host, vmm: Vmm) -> Non
     vmm.deliver(VmmEvent.QUIESCED, 1, 0, 0)
     assert host.calls == [("vzs_try", 1), ("vzs_complete", 1, -errno.EBUSY)]
     assert "rolled-back" in host.names()
+
+
+def test_at_a_fault_a_backup_of_another_version_is_not_tried_on_clients(
+    host: Host, vmm: Vmm
+) -> None:
+    host.other_version, host.boots = True, [3]
+    vmm.deliver(VmmEvent.FAULT, 1, FaultKind.APP, 0)
+    assert ("vzs_fence_backup", 1) in host.calls and ("destroy_domain", 2) in host.calls
+    assert ("vzs_boot_backup", 1) in host.calls and "unpause" not in host.did()
+
+
+def test_nor_when_the_primary_dies_in_its_trial(trial: Host, vmm: Vmm) -> None:
+    trial.other_version, trial.boots = True, [3]
+    vmm.deliver(VmmEvent.FAULT, 1, FaultKind.KERNEL, 0)
+    assert trial.did()[:2] == ["vzs_accept", "vzs_fence_backup"]
+    assert ("vzs_boot_backup", 1) in trial.calls

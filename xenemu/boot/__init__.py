@@ -22,7 +22,7 @@ from xenemu.boot.kernels import KERNELS, KernelVersion, kernel_version
 from xenemu.boot.status import DomainStatus
 from xenemu.boot.system import System
 from xenemu.boot.timeline import RecoveryTimeline, timeline_of
-from xenemu.boot.upgrade import Outcome, UpgradeRequest, UpgradeResult, UpgradeStep
+from xenemu.boot.upgrade import Outcome, Upgrade, UpgradeRequest, UpgradeResult, UpgradeStep
 from xenemu.guest import core_lines
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "RecoveryTimeline",
     "System",
     "Timeline",
+    "Upgrade",
     "UpgradeRequest",
     "UpgradeResult",
     "UpgradeStep",

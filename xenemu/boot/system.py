@@ -74,7 +74,7 @@ class System:
         policy = RecoveryPolicy(
             DiagnosisPolicy(keep_ns=config.keep_ns), RestartPolicy(same_domain=config.same_domain)
         )
-        self.versions = Versions(self.vmm, self.guests)
+        self.versions = toolstack.versions = Versions(self.vmm, self.guests)
         self.vzs = Vzs(self.vmm, self.log, policy)
         machine.attach_vmm(VmmWork(self.vmm))
         self.control = create_domain(machine, config.control_memory, privileged=True, ip=CONTROL_IP)

@@ -15,6 +15,7 @@ class Versions:
         self._guests = guests
         self._gone: dict[int, GuestVersion] = {}  # of destroyed domains: a fenced primary's counts
         self._chosen: dict[int, KernelVersion] = {}  # by primary
+        self._promoted: dict[int, GuestVersion] = {}  # by the primary that was accepted for
 
     def of(self, domid: int) -> GuestVersion:
         """What a domain runs, or ran; KeyError for one without a service."""
@@ -24,7 +25,23 @@ class Versions:
     def ended(self, guest: Guest) -> None:
         """Its domain is destroyed."""
         if guest.service is not None:
-            self._gone[guest.domid] = guest.version
+            self._gone[guest.domid] = self._promoted.pop(guest.domid, guest.version)
+
+    def differ(self, domid: int, other: int) -> bool:
+        """Their kernels or services, also those being started, are not the same, to the source."""
+        kernels, services = [], []
+        for each in (domid, other):
+            guest = self._guests.get(each)
+            if guest is None or guest.ozs.service is None:
+                return False
+            kernels.append(guest.version.kernel)
+            services.append(guest.ozs.service.status().version)
+        same = services[0] == services[1] and services[0].sources is services[1].sources
+        return kernels[0] != kernels[1] or not same
+
+    def promote(self, primary: int, backup: int) -> None:
+        """Clients have seen `backup`: what is booted for `primary` from now on is as it is."""
+        self._promoted[primary] = self.of(backup)
 
     def choose(self, primary: int, kernel: KernelVersion) -> None:
         """The next backup of `primary` gets this kernel."""
@@ -32,7 +49,7 @@ class Versions:
 
     def for_backup(self, primary: int) -> GuestVersion:
         """What the backup that is built for `primary` now will run."""
-        version = self.of(primary)
+        version = self._promoted.get(primary) or self.of(primary)
         chosen = self._chosen.pop(primary, None)
         pair = self._vmm.pair(primary)
         if chosen is None or pair is None or pair.state is not PairState.BOOTING:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from vzs import EventLog
+from xenemu.boot.versions import Versions
 from xenemu.machine import HostNode, Machine, WorkKind
 from xenemu.vmm import Event, Vmm, VmmEvent, WrapperEvent
 
@@ -57,6 +58,16 @@ class HostToolstack:
         self._log = log
         self._start = start
         self._ended = ended
+        self.versions: Versions | None = None  # it stands on the Vmm that stands on this
+
+    def differ(self, domid: int, other: int) -> bool:
+        """They do not run the same versions."""
+        return self.versions is not None and self.versions.differ(domid, other)
+
+    def promote(self, primary: int, backup: int) -> None:
+        """Backups of `primary` get the versions of `backup`."""
+        if self.versions is not None:
+            self.versions.promote(primary, backup)
 
     def start_kernel(self, domid: int, primary: int) -> None:
         """Builds the kernel of a backup. OSError."""

@@ -16,9 +16,18 @@ import click
 from xenemu.cli.app import complain, json_option, leave, main, say
 from xenemu.lab.forks import Outcome, record, run_alone, workspace
 from xenemu.lab.plan import Plan
-from xenemu.lab.point import HOWS, WHENS, Fault, can_stop_at_stores, parse
+from xenemu.lab.point import (
+    HOWS,
+    SAME_DOMAIN,
+    UPGRADE,
+    WHENS,
+    Fault,
+    can_stop_at_stores,
+    parse,
+)
 from xenemu.lab.pool import Pool
 from xenemu.lab.scenarios import LINKS, SCENARIOS
+from xenemu.lab.versions import VERSIONS
 
 FAULTS = 1000  # when nothing says how many
 
@@ -89,8 +98,9 @@ class Tally:
 def kinds_of(kind: str, how: str | None) -> tuple[Fault, ...]:
     """The faults that the options name; click.UsageError."""
     whats = {"both": ("app", "kernel"), "any": tuple(HOWS)}.get(kind, (kind,))
+    hows = HOWS | {UPGRADE: VERSIONS}
     if how == "any":
-        return tuple(Fault(what, each) for what in whats for each in HOWS[what])
+        return tuple(Fault(what, each) for what in whats for each in hows[what])
     try:
         return tuple(Fault.parse(f"{what}.{how}" if how else what) for what in whats)
     except ValueError as error:
@@ -189,13 +199,30 @@ def run_plan(plan: Plan, jobs: int, seconds: float | None, fail_fast: bool, as_j
 @click.option("--at", type=click.Choice(WHENS), default="events", show_default=True)
 @click.option(
     "--kind",
-    type=click.Choice(["app", "kernel", "backup", "both", "any"]),
+    type=click.Choice(["app", "kernel", "backup", "both", "any", UPGRADE]),
     default="both",
     show_default=True,
     help="both: app and kernel; any: the sleeping backup too.",
 )
-@click.option("--how", metavar="HOW", help="panic, hang, stall; SIGNAL, exit, exception; any.")
-@click.option("--repeat", type=click.IntRange(1, 100), default=1, help="Faults in each run.")
+@click.option(
+    "--how",
+    metavar="HOW",
+    help=f"panic, hang, stall; SIGNAL, exit, exception; of an upgrade {', '.join(VERSIONS)}; any.",
+)
+@click.option(
+    "--repeat",
+    type=click.IntRange(1, 100),
+    default=1,
+    help="Faults in each run. After an upgrade, and in the same domain, faults of any kind come in "
+    "the middle of it.",
+)
+@click.option(
+    "--recover",
+    type=click.Choice(["backup", SAME_DOMAIN]),
+    default="backup",
+    show_default=True,
+    help="Where a service that fails goes on.",
+)
 @click.option("--jobs", type=click.IntRange(1), help="Processes [one for each CPU].")
 @click.option("--seed", type=click.IntRange(0, 2**31), default=1, show_default=True)
 @click.option("--seconds", type=click.FloatRange(1), help="Stop after that much time.")
@@ -217,6 +244,7 @@ def sweep(
     kind: str,
     how: str | None,
     repeat: int,
+    recover: str,
     jobs: int | None,
     seed: int,
     seconds: float | None,
@@ -244,9 +272,13 @@ def sweep(
     require_stores(at)
     if every is None and faults is None and seconds is None:
         faults = FAULTS
+    names = scenarios or tuple(SCENARIOS)
+    same = recover == SAME_DOMAIN
     plan = Plan(
-        scenarios or tuple(SCENARIOS), tuple(LINKS) if link == "both" else (link,),
+        tuple(f"{name}/{SAME_DOMAIN}" for name in names) if same else names,
+        tuple(LINKS) if link == "both" else (link,),
         kinds_of(kind, how), at, faults, every, repeat, seed,
+        later=kinds_of("any", "any") if same or kind == UPGRADE else (),
     )  # fmt: skip
     try:
         if replayed is not None:

@@ -8,12 +8,14 @@ from xenemu.lab.point import Course, Fault, Point
 from xenemu.lab.trial import Verdict
 
 POINTS_OF_A_COURSE = 50
+MIDDLE = 200  # events: longer than an upgrade, or a recovery
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is to be swept. `faults`: so many random points in all (None: until somebody stops);
-    `every`: instead, each n-th instant of one course a scenario and link."""
+    `every`: instead, each n-th instant of one course a scenario and link. `kinds`: of the first
+    fault of a run; `later`: of the others, in the middle of what the first one has begun."""
 
     scenarios: tuple[str, ...]
     links: tuple[str, ...]
@@ -23,6 +25,7 @@ class Plan:
     every: int | None = None
     repeat: int = 1
     seed: int = 1
+    later: tuple[Fault, ...] = ()
 
     def tasks(self) -> Iterator["Task"]:
         """Courses, with how many points each; scenarios and links in turn."""
@@ -72,6 +75,9 @@ class Task:
 
     def _point(self, first: int, events: int, rng: random.Random) -> Point:
         plan = self.plan
-        faults = tuple(rng.choice(plan.kinds) for _ in range(plan.repeat))
-        later = (rng.randrange(events // plan.repeat + 1) for _ in range(plan.repeat - 1))
+        kinds = (plan.kinds, *[plan.later or plan.kinds] * (plan.repeat - 1))
+        faults = tuple(rng.choice(each) for each in kinds)
+        most = events // plan.repeat + 1
+        most = min(most, MIDDLE) if plan.later else most
+        later = (rng.randrange(most) for _ in range(plan.repeat - 1))
         return Point(faults, plan.at, (first, *later))

@@ -2,20 +2,24 @@
 
     SCENARIO:LINK:SEED:KIND[+KIND...]:AT:INDEX[+INDEX...]
 
-KIND is `app`, `kernel` or `backup`, also with how it dies: `app.SIGSEGV`, `kernel.hang`; `none`
-for the run without a fault. AT says what the first index counts from the client's start:
-`events` of the machine, socket `calls` of the primary's processes (each has a before and an
-after), or `stores` of the log. Each further index is a number of events after the fault before.
+KIND is `app`, `kernel` or `backup`, also with how it dies: `app.SIGSEGV`, `kernel.hang`; or
+`upgrade`, with the version that it is to (versions.py): `upgrade.deaf`; `none` for the run without
+a fault. A service of SCENARIO/same-domain that fails is started again where it was. AT says what
+the first index counts from the client's start: `events` of the machine, socket `calls` of the
+primary's processes (each has a before and an after), or `stores` of the log. Each further index is
+a number of events after the fault before.
 """
 
+import errno
 from dataclasses import dataclass
 
-from xenemu.boot import System, parse_crash
-from xenemu.lab.scenarios import LINKS, SCENARIOS
+from xenemu.boot import System, Upgrade, parse_crash
+from xenemu.lab.scenarios import LINKS, SCENARIOS, Scenario
+from xenemu.lab.versions import VERSIONS, request
 from xenemu.machine import Machine
 
 WHENS = ("events", "calls", "stores")
-NONE = "none"
+NONE, UPGRADE, SAME_DOMAIN = "none", "upgrade", "same-domain"
 # What `--how any` draws from. A stall of 25 ms is found out, and over, while the backup recovers.
 HOWS = {
     "app": ("SIGKILL", "SIGSEGV", "exit", "exception"),
@@ -47,13 +51,34 @@ class Fault:
     def parse(cls, text: str) -> "Fault":
         """As it is shown; ValueError."""
         what, _, how = text.partition(".")
+        if what == UPGRADE:
+            if (how or VERSIONS[0]) not in VERSIONS:
+                raise ValueError(f"not {', '.join(VERSIONS)}: {how!r}")
+            return cls(what, how)
         parse_crash(what, how.replace("=", ":"))
         return cls(what, how)
 
-    def inject(self, system: System) -> None:
-        """At the current primary. OSError(ESRCH) when there is none to crash. In a step of the
-        process that dies this may not return."""
-        system.crash(self.what, self.how.replace("=", ":"))
+    def inject(self, system: System) -> Upgrade | None:
+        """At the current primary; an upgrade that began. OSError(ESRCH) when there is none to
+        crash. In a step of the process that dies this may not return."""
+        if self.what != UPGRADE:
+            system.crash(self.what, self.how.replace("=", ":"))
+            return None
+        return self._upgrade(system)
+
+    @property
+    def version(self) -> str:
+        """What an upgrade is to; "" for a fault."""
+        return (self.how or VERSIONS[0]) if self.what == UPGRADE else ""
+
+    def _upgrade(self, system: System) -> Upgrade:
+        wanted = request(system, self.version)
+        try:
+            if wanted is None:
+                raise OSError(errno.ENOENT, "no such version of this service")
+            return system.upgrade(wanted)
+        except OSError as error:  # a backup that boots, say
+            raise ProcessLookupError(errno.ESRCH, f"no upgrade: {error.strerror}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +91,21 @@ class Course:
 
     def __post_init__(self) -> None:
         """Raises ValueError."""
-        if self.scenario not in SCENARIOS:
+        name, _, way = self.scenario.partition("/")
+        if name not in SCENARIOS or way not in ("", SAME_DOMAIN):
             raise ValueError(f"no scenario {self.scenario!r}")
         if self.link not in LINKS:
             raise ValueError(f"no link {self.link!r}")
+
+    @property
+    def played(self) -> Scenario:
+        """The scenario."""
+        return SCENARIOS[self.scenario.partition("/")[0]]
+
+    @property
+    def same_domain(self) -> bool:
+        """A service that fails is started again where it was."""
+        return self.scenario.endswith(f"/{SAME_DOMAIN}")
 
     def __str__(self) -> str:
         return f"{self.scenario}:{self.link}:{self.seed}"

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xenemu.boot import System, add_client, small_config
+from xenemu.boot import Outcome, System, Upgrade, add_client, small_config
 from xenemu.boot.config import MIB, SERVICE_IP
 from xenemu.guest import Process
 from xenemu.lab.clients import Report
 from xenemu.lab.point import Course, Point
-from xenemu.lab.scenarios import LINKS, SCENARIOS
+from xenemu.lab.scenarios import LINKS
 from xenemu.lab.services import PORT
+from xenemu.lab.versions import BAD, GOOD
 from xenemu.lab.witness import Witness
 
 NS = 1_000_000_000
@@ -31,6 +32,9 @@ MTIME = 1_100_000_000  # of the files that are served: it is in their answers
 DIVERGED = "connection-diverged"
 LOUD = ("connection-unprotected", "connection-reset", DIVERGED)
 LOST = ("no-backup", "recovery-failed")
+UNDONE = "rolled-back"
+UPGRADE_SECONDS = 300.0
+START_SECONDS = 0.05  # of a service that is started again
 
 Arrive = Callable[[Point], bool]
 Record = tuple[int, int, int, int, int, int, int]  # index, time, kind, node, a, b, c
@@ -90,7 +94,7 @@ class Trial:
     def __init__(self, course: Course, root: Path) -> None:
         """Boots, and starts the client, which has done nothing yet. OSError."""
         self.course, self._root = course, root
-        self.scenario = SCENARIOS[course.scenario]
+        self.scenario = course.played
         link = LINKS[course.link]
         self.in_order = not (link.loss_ppm or link.reorder_ppm or link.duplicate_ppm)
         self._report = Report()
@@ -99,6 +103,7 @@ class Trial:
             small_config(
                 root=root, seed=course.seed, log=8 * MIB,
                 program=self.scenario.program, arguments=self.scenario.arguments,
+                same_domain=course.same_domain, start_seconds=START_SECONDS,
             )
         )  # fmt: skip
         self._stops: list[Point] = []
@@ -109,6 +114,8 @@ class Trial:
         self.faults = 0
         self._first_trace = 1 << 62
         self._error: Exception | None = None
+        self._upgrade: Upgrade | None = None
+        self._version = ""
         self._start()
 
     def _write_files(self) -> None:
@@ -212,7 +219,9 @@ class Trial:
         if self.faults == 1:
             self._first_trace = self._core.trace_index
         try:
-            self._fated.faults[number].inject(self.system)
+            upgrade = self._fated.faults[number].inject(self.system)
+            if upgrade is not None:
+                self._upgrade, self._version = upgrade, self._fated.faults[number].version
         except ProcessLookupError:
             self.faults -= 1  # nothing was left to crash
         except Exception as error:  # noqa: BLE001 - not into the guest's step that we are in
@@ -231,6 +240,9 @@ class Trial:
             self._inject(number)
         bound = BOUND_SECONDS if self.in_order else LOSSY_BOUND_SECONDS
         ended = self.system.run_until(lambda: self._client.exited, bound)
+        upgrade = self._upgrade
+        if upgrade is not None:
+            self.system.run_until(lambda: upgrade.result is not None, UPGRADE_SECONDS)
         return self._judge(ended, bound)
 
     def _judge(self, ended: bool, bound: float) -> Verdict:
@@ -240,22 +252,50 @@ class Trial:
             system.run_for(0.02)  # the last acks
         self.witness.feed(core.captured())
         wrong, broken = self.witness.verdict()
-        wrong, broken = report.wrong + wrong, report.broken + broken
         names = [event.name for event in system.log.since()]
         lost = self.faults > 1 and any(name in LOST for name in names)
-        broken += [f"event {name}" for name in dict.fromkeys(names) if name in LOUD + LOST]
+        loud = [name for name in LOUD + LOST if name in names]
+        if UNDONE in names and "connection-reset" not in loud and DIVERGED in loud:
+            loud.remove(DIVERGED)  # in a trial: the clients have seen nothing of it
+        if self._answers_otherwise():  # what is asked after the upgrade; so nothing is changed
+            broken, ended = [line for line in broken if "a reset reached" in line], True
+        else:
+            wrong, broken = report.wrong + wrong, report.broken + broken
+        broken += [f"event {name}" for name in loud] + self._upgrade_failures()
         if self.scenario.diverges and DIVERGED in names:
             broken = []
         if not ended:
             broken.append(f"the client hangs: not done {bound:g} s after the fault")
         wrong += fenced_that_spoke(core.trace(self._first_trace))
-        if ended and not broken and not wrong and DIVERGED not in names:
+        if ended and not broken and not wrong and not loud and not self._answers_otherwise():
             wrong += self._stored() + self._cleaned_up()
         return Verdict(
             failures=tuple(wrong if lost else wrong + broken),
             events=events, calls=self._calls, stores=self._stores(), time=time,
             trace_hash=trace_hash, faults=self.faults, lost=lost,
         )  # fmt: skip
+
+    def _answers_otherwise(self) -> bool:
+        """The service is another one now, and no answer had begun before."""
+        result = None if self._upgrade is None else self._upgrade.result
+        done = result is not None and result.outcome is Outcome.UPGRADED
+        return done and self._version not in GOOD + BAD
+
+    def _upgrade_failures(self) -> list[str]:
+        """How an upgrade may not end."""
+        if self._upgrade is None:
+            return []
+        result = self._upgrade.result
+        if result is None:
+            return ["the upgrade does not end"]
+        done = result.outcome is Outcome.UPGRADED
+        if (
+            done
+            if self._version in BAD
+            else not done and self.faults == 1 and self._version in GOOD
+        ):
+            return [f"upgrade ({self._version}): {result.outcome}: {result.reason}"]
+        return []
 
     def _stored(self) -> list[str]:
         """Uploads that are not on the disk as they were sent."""

@@ -55,6 +55,12 @@ class Toolstack(Protocol):
     def destroy_domain(self, domid: int) -> None:
         """Ends a domain: its kernel, its processes, its frames. OSError(ESRCH) if unknown."""
 
+    def differ(self, domid: int, other: int) -> bool:
+        """They do not run the same versions of kernel and service."""
+
+    def promote(self, primary: int, backup: int) -> None:
+        """A backup that is booted for `primary` from now on gets the versions of `backup`."""
+
     def emit(self, event: Event) -> None:
         """Puts an event into the log that people see."""
 
@@ -218,6 +224,14 @@ class Vmm:
     def start_kernel(self, domid: int, primary: int) -> None:
         """Builds and starts the kernel of a backup (by boot)."""
         self._toolstack.start_kernel(domid, primary)
+
+    def differ(self, domid: int, other: int) -> bool:
+        """They do not run the same versions of kernel and service (by boot)."""
+        return self._toolstack.differ(domid, other)
+
+    def promote(self, primary: int, backup: int) -> None:
+        """Backups of `primary` are of the versions of `backup` from now on (by boot)."""
+        self._toolstack.promote(primary, backup)
 
     def pause(self, domid: int) -> None:
         """Takes a domain off the run queue; nests."""

@@ -16,7 +16,7 @@ import mimetypes
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -188,12 +188,17 @@ def application(root: Path) -> web.Application:
 
 async def main(argv: list[str]) -> int:
     """httpd [--port N] [--host ADDRESS] ROOT: serves until it is cancelled."""
+    return await serve(argv, application)
+
+
+async def serve(argv: list[str], make: Callable[[Path], web.Application]) -> int:
+    """What `main` does, with another application of the root."""
     parser = argparse.ArgumentParser(prog="httpd", description="HTTP file server")
     parser.add_argument("root", type=Path)
     parser.add_argument("--port", type=int, default=80)
     parser.add_argument("--host", default="0.0.0.0")
     options = parser.parse_args(argv)
-    runner = web.AppRunner(application(options.root), access_log=None, handle_signals=False)
+    runner = web.AppRunner(make(options.root), access_log=None, handle_signals=False)
     await runner.setup()
     try:
         await web.TCPSite(runner, options.host, options.port).start()
