@@ -3,6 +3,20 @@
  */
 #include "net/ssw_internal.h"
 
+void xe_ssw_stamp(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p)
+{
+	uint32_t tsval = p->seg.opt.tsval + (c->recovered ? c->ts_delta : 0);
+
+	if (!(c->options & XE_LOG_OPT_TS) || !p->seg.opt.has_ts)
+		return;
+	if (xe_seq_gt(tsval, c->own_tsval)) {
+		c->own_tsval = tsval;
+		xe_conn_slot(s, c)->own_tsval = tsval;
+	}
+	if (c->recovered)
+		xe_wire_set_tsval(p, c->own_tsval);
+}
+
 static enum xe_verdict send_synack(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
 				   xe_ns now)
 {
@@ -26,7 +40,7 @@ static enum xe_verdict send_synack(struct xe_ssw *s, struct xe_conn *c, struct x
 		xe_ssw_due(s, c, XE_DUE_ACK);
 		return XE_DROP;
 	}
-	xe_ssw_restore_synack(c, p);
+	xe_ssw_restore_synack(s, c, p);
 	return XE_PASS;
 }
 
@@ -50,10 +64,9 @@ static enum xe_verdict send_reset(struct xe_ssw *s, struct xe_conn *c, struct xe
 		xe_ssw_notify(s, XE_SSW_HINT, xe_conn_index(s, c), 0);
 		return XE_DROP;
 	}
-	if (c->recovered) {
+	if (c->recovered)
 		xe_wire_set_seq(p, p->seg.seq + c->delta);
-		xe_wire_set_tsval(p, p->seg.opt.tsval + c->ts_delta);
-	}
+	xe_ssw_stamp(s, c, p);
 	if (c->state == XE_CONN_ESTABLISHED || c->state == XE_CONN_SYN_RCVD)
 		xe_ssw_free(s, c);
 	return XE_PASS;
@@ -107,17 +120,6 @@ static void note_sent(struct xe_ssw *s, struct xe_conn *c, const struct xe_packe
 		c->fins |= XE_LOG_OWN_FIN;
 		slot->fins = c->fins;
 	}
-}
-
-/* The highest timestamp that the peer can have seen: a new TCP starts above it (PAWS). */
-static void note_tsval(struct xe_ssw *s, struct xe_conn *c, const struct xe_packet *p)
-{
-	uint32_t tsval = p->seg.opt.tsval + (c->recovered ? c->ts_delta : 0);
-
-	if (!(c->options & XE_LOG_OPT_TS) || !p->seg.opt.has_ts || !xe_seq_gt(tsval, c->own_tsval))
-		return;
-	c->own_tsval = tsval;
-	xe_conn_slot(s, c)->own_tsval = tsval;
 }
 
 /* The peer may send as far as the log has room. What another TCP has acked stays acked: all of it
@@ -180,7 +182,6 @@ static void translate(struct xe_conn *c, struct xe_packet *p)
 
 		xe_wire_set_window(p, window > 65535 ? 65535 : (uint16_t)window);
 	}
-	xe_wire_set_tsval(p, p->seg.opt.tsval + c->ts_delta);
 }
 
 /* Nothing leaves that could not be sent again, or that differs from what was sent before. */
@@ -236,7 +237,7 @@ static enum xe_verdict send_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 		}
 	}
 	note_sent(s, c, p, (uint64_t)offset);
-	note_tsval(s, c, p);
+	xe_ssw_stamp(s, c, p);
 	if (c->recovered && (p->seg.flags & XE_FIN) && (c->fins & XE_LOG_OWN_FIN_ACKED)) {
 		xe_ssw_due(s, c, XE_DUE_FIN_ACK); /* the peer has it and may be gone */
 		xe_ssw_check_closed(s, c, now);

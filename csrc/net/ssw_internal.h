@@ -182,7 +182,9 @@ void xe_ssw_notify(struct xe_ssw *s, uint32_t kind, uint32_t slot, uint64_t valu
 enum xe_verdict xe_ssw_reestablished(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
 				     xe_ns now);
 /* A SYN/ACK of the new TCP becomes the one that the peer may have seen. */
-void xe_ssw_restore_synack(const struct xe_conn *c, struct xe_packet *p);
+void xe_ssw_restore_synack(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p);
+/* TCP's timestamp as the peer sees it: never before one that it can have seen (PAWS). */
+void xe_ssw_stamp(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p);
 /* TCP answers the fake SYN with a challenge ACK: it has an old socket of this 4-tuple, at `seq`. */
 void xe_ssw_reset_old(struct xe_ssw *s, struct xe_conn *c, uint32_t seq, xe_ns now);
 /* What the service asked for, in this generation of this connection: read once from memory that
@@ -208,10 +210,12 @@ uint64_t xe_ssw_right_edge(const struct xe_ssw *s, const struct xe_conn *c, uint
 void xe_ssw_starve(struct xe_ssw *s, xe_ns now);
 void xe_ssw_relieve(struct xe_ssw *s, xe_ns now);
 
-/* ssw_trial.c: forgets a trial; holds a packet back until it is over; the next that goes on then;
- * the right edge that the old TCP gave; is it over, and when to look. */
+/* ssw_trial.c: forgets a trial; holds a packet back until it is over; its TCP is gone, and what it
+ * said too early never was; the next that goes on then; the right edge that the old TCP gave; is it
+ * over, and when to look. */
 void xe_ssw_trial_free(struct xe_ssw *s);
 void xe_ssw_hold(struct xe_ssw *s, const uint8_t *packet, size_t len, enum xe_direction to);
+void xe_ssw_unsend(struct xe_ssw *s);
 size_t xe_ssw_next_held(struct xe_ssw *s, uint8_t *buf, size_t cap, enum xe_direction *to,
 			xe_ns now);
 uint64_t xe_ssw_home_edge(const struct xe_ssw *s, const struct xe_conn *c);

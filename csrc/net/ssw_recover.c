@@ -49,6 +49,7 @@ void xe_ssw_detach(struct xe_ssw *s, xe_ns now)
 	s->faking = 0;
 	s->to_reestablish = 0;
 	s->starved_until = XE_NEVER;
+	xe_ssw_unsend(s);
 	s->generation++;
 	XE_LOG_COMMIT(xe_log_head(&s->log)->generation, s->generation);
 	restore_index(s);
@@ -149,10 +150,10 @@ static size_t fake_syn(struct xe_ssw *s, struct xe_conn *c, uint8_t *buf, size_t
 	return xe_wire_build(buf, cap, &seg, NULL, 0);
 }
 
-void xe_ssw_restore_synack(const struct xe_conn *c, struct xe_packet *p)
+void xe_ssw_restore_synack(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p)
 {
 	xe_wire_set_seq(p, c->own_isn);
-	xe_wire_set_tsval(p, p->seg.opt.tsval + c->ts_delta);
+	xe_ssw_stamp(s, c, p);
 	xe_wire_set_wscale(p, c->own_wscale);
 }
 
@@ -226,7 +227,7 @@ enum xe_verdict xe_ssw_reestablished(struct xe_ssw *s, struct xe_conn *c, struct
 	write_lines(s, c);
 	xe_ssw_settle(s, c);
 	if (c->state == XE_CONN_SYN_RCVD) {
-		xe_ssw_restore_synack(c, p);
+		xe_ssw_restore_synack(s, c, p);
 		return XE_PASS;
 	}
 	xe_ssw_due(s, c, XE_DUE_ACK | XE_DUE_WAKE | ((c->fins & XE_LOG_PEER_FIN) ? XE_DUE_FIN : 0));
@@ -355,7 +356,7 @@ static size_t make(struct xe_ssw *s, struct xe_conn *c, uint16_t what, uint8_t *
 		return ack_fin(c, peer_end, buf, cap);
 	case XE_DUE_WAKE:
 		wake(s, c);
-		return to_peer(s, c, XE_ACK, c->fake_line, c->tcp_right, buf, cap);
+		return to_peer(s, c, XE_ACK, c->ack_sent, c->tcp_right, buf, cap);
 	case XE_DUE_UPDATE:
 		return to_peer(s, c, XE_ACK, c->ack_sent, c->right_edge, buf, cap);
 	case XE_DUE_RESET:

@@ -95,6 +95,14 @@ void xe_ssw_hold(struct xe_ssw *s, const uint8_t *packet, size_t len, enum xe_di
 	s->held_count++;
 }
 
+void xe_ssw_unsend(struct xe_ssw *s)
+{
+	for (uint32_t i = 0; i < s->held_count; i++) {
+		if (s->held[i].to == XE_TO_NETWORK)
+			s->held[i].len = 0;
+	}
+}
+
 /* What was held goes the way that it would have gone, now that it is known who is there. */
 size_t xe_ssw_next_held(struct xe_ssw *s, uint8_t *buf, size_t cap, enum xe_direction *to,
 			xe_ns now)
@@ -257,10 +265,7 @@ void xe_ssw_roll_back(struct xe_ssw *s, xe_ns now)
 		if (s->conn[i].state != XE_CONN_FREE)
 			go_home(s, &s->conn[i], &s->home[i]);
 	}
-	for (uint32_t i = 0; i < s->held_count; i++) { /* the new TCP's never were */
-		if (s->held[i].to == XE_TO_NETWORK)
-			s->held[i].len = 0;
-	}
+	xe_ssw_unsend(s);
 	end(s);
 	settle_all(s, now);
 }
