@@ -1,7 +1,8 @@
 """OZS: the half of the zero-loss framework that lives in a guest kernel."""
 
+from ozs.service import ServiceManager, ServiceVersion
 from ozs.subsystem import Ozs, OzsConfig, Role
 from ozs.window import StartInfo
 from ozs.zlctl import zlctl
 
-__all__ = ["Ozs", "OzsConfig", "Role", "StartInfo", "zlctl"]
+__all__ = ["Ozs", "OzsConfig", "Role", "ServiceManager", "ServiceVersion", "StartInfo", "zlctl"]

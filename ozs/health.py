@@ -25,6 +25,10 @@ class HealthMonitor:
         self._protected.add(pid)
         self._kernel.process(pid).dumps_core = True
 
+    def forget(self, pid: int) -> None:
+        """The end of this process is no fault any more."""
+        self._protected.discard(pid)
+
     @property
     def protected(self) -> frozenset[int]:
         """Process ids under watch."""

@@ -51,7 +51,7 @@ class RecoveryManager:
         """Primary with a grant: registers the log's machine addresses. OSError."""
         mfns = self._window.extent_mfns(self.extents)
         zeroloss_op(self._kernel, ZlOp.REGISTER_LOG, mfns=mfns)
-        domain_of(self._kernel).nsw_attach(LOG_WINDOW, self.extents)
+        self.attach()
 
     async def take_over(self) -> None:
         """Backup: maps the old primary's frames, has them replayed, and becomes the primary.
@@ -62,8 +62,16 @@ class RecoveryManager:
         got = zeroloss_op(self._kernel, ZlOp.GET_LOG, room=MAX_EXTENTS)
         self._window.map(got.mfns)
         self._note("log-remapped", extents=len(got.mfns))
-        domain_of(self._kernel).nsw_attach(LOG_WINDOW, len(got.mfns))
         self.extents = len(got.mfns)
+        self.attach()
+        await self.replay()
+
+    def attach(self) -> None:
+        """NSW works on the mapped log, in its generation of now. OSError."""
+        domain_of(self._kernel).nsw_attach(LOG_WINDOW, self.extents)
+
+    async def replay(self) -> None:
+        """Has the log replayed by a service that listens."""
         waiter = self._completion.arm()
         zeroloss_op(self._kernel, ZlOp.START_REPLAY)
         try:

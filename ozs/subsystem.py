@@ -10,12 +10,14 @@ from ozs.health import HealthMonitor
 from ozs.heartbeat import HeartbeatGenerator
 from ozs.protocol import ProtocolManager
 from ozs.recovery import RecoveryManager
-from ozs.syscalls import Completion, SystemCalls
+from ozs.service import ServiceManager, ServiceVersion
+from ozs.service_command import service_command
+from ozs.syscalls import Completion, SystemCalls, os_error
 from ozs.window import EXTENT_BYTES, StartInfo
 from ozs.wrappers import Wrappers
 from ozs.zeroloss import zeroloss_op
 from ozs.zlctl import zlctl
-from xenemu._abi import TcpFeature, ZlOp, ZlSignal
+from xenemu._abi import FaultKind, TcpFeature, ZlOp, ZlSignal
 from xenemu.guest import GUEST_BASE, Kernel, Process
 
 Note = Callable[..., None]
@@ -36,6 +38,7 @@ class Role(enum.StrEnum):
 class OzsConfig:
     """`log_bytes` counts for a primary only; `protect_again`: boot a backup after a recovery.
 
+    `start_seconds`: what a restarted service is made to take, besides what it takes.
     `tcp_features`: what the kernel's TCP can; a backup must be able to do what its primary can.
     """
 
@@ -44,6 +47,7 @@ class OzsConfig:
     heartbeat_page: int = HEARTBEAT_PAGE
     log_bytes: int = 0
     protect_again: bool = True
+    start_seconds: float = 0.0
     tcp_features: TcpFeature = TcpFeature.TIMESTAMPS | TcpFeature.WINDOW_SCALE
 
 
@@ -58,7 +62,9 @@ class Ozs:
         self._note = note
         self._registered = False
         self._protector: Process | None = None
-        self._service_up = asyncio.Event()
+        self._booted = False
+        self._taking_over = False
+        self.service: ServiceManager | None = None
         self.completion = Completion()
         self.syscalls = SystemCalls(
             kernel, self.completion, self._prepare, config.tcp_features, self._backup_lost
@@ -69,41 +75,47 @@ class Ozs:
         self.recovery = RecoveryManager(kernel, config.start_info, self.completion, note)
         self.protocol = ProtocolManager(kernel, self.completion, note)
         self.protocol.on(ZlSignal.RECOVER, self._recover)
+        self.protocol.on(ZlSignal.RESTART, self._restart)
         self.protocol.on(ZlSignal.FAILED, self._failed)
         if config.role is not Role.CONTROL:
             self.heartbeat = HeartbeatGenerator(kernel, config.heartbeat_page)
-        kernel.commands["zlctl"] = zlctl
+        kernel.commands.update(zlctl=zlctl, service=service_command)
+        kernel.syscalls.update(
+            service_status=lambda _process: None if self.service is None else self.service.status(),
+            service_restart=lambda _process, version=None: self.restart_service(version),
+        )
         if config.role is Role.PRIMARY:
             self.recovery.allocate(config.log_bytes // EXTENT_BYTES)
         self.protocol.install()
 
-    def protect_service(self, process: Process, port: int) -> None:
-        """The service that was just started, and its port, are protected from now on.
+    def run_service(self, version: ServiceVersion, port: int) -> None:
+        """Starts the service; it and its port are protected from now on. OSError.
 
-        When it listens, a backup says BOOT_DONE. OSError.
+        When it listens, a backup says BOOT_DONE.
         """
         self.wrappers.wr_create(port)
-        self.health.protect(process.pid)
-        previous = self.kernel.socket_call_hook
-
-        def listening(caller: Process, call: str, before: bool) -> None:
-            if previous is not None:
-                previous(caller, call, before)
-            if caller is process and call == "listen" and not before:
-                self.kernel.socket_call_hook = previous
-                self._service_listens()
-
-        self.kernel.socket_call_hook = listening
+        self.service = ServiceManager(
+            self.kernel, version, port, self.health, self._note, self._service_up
+        )
+        self.service.start()
 
     @property
     def service_up(self) -> bool:
         """The service listens."""
-        return self._service_up.is_set()
+        return self.service is not None and self.service.up
 
-    def _service_listens(self) -> None:
-        self._service_up.set()
-        self._note("service-up")
-        if self.role is Role.BACKUP:
+    async def restart_service(self, version: ServiceVersion | None = None) -> None:
+        """By hand, in a backup that takes nothing over. OSError as ServiceManager.restart; EBUSY
+        elsewhere, since it would end the clients' connections."""
+        if self.service is None:
+            raise os_error(errno.ENOENT, "no service runs here")
+        if self.role is not Role.BACKUP or self._taking_over:
+            raise os_error(errno.EBUSY, "clients are connected to it; upgrade the backup")
+        await self.service.restart(version)
+
+    def _service_up(self) -> None:
+        if self.role is Role.BACKUP and not self._booted:
+            self._booted = True
             zeroloss_op(self.kernel, ZlOp.BOOT_DONE, value=self.config.tcp_features)
 
     async def boot_up(self) -> int:
@@ -126,12 +138,31 @@ class Ozs:
         self._registered = True
 
     async def _recover(self) -> None:
-        await self._service_up.wait()
+        assert self.service is not None
+        try:
+            await self.service.wait()
+        except OSError:
+            zeroloss_op(self.kernel, ZlOp.REPORT_FAULT, value=FaultKind.APP)
+            raise
+        self._taking_over = True
         await self.recovery.take_over()
         self.wrappers.inherit()
         self._registered = True
         self.role = Role.PRIMARY
         self._protect_again()
+
+    async def _restart(self) -> None:
+        """The service has died, and is to recover here (6.3.1). One that does not come up again, or
+        ends before it has replayed all, is a fault as well."""
+        assert self.service is not None
+        self.recovery.attach()  # before a new connection is accepted
+        await asyncio.sleep(self.config.start_seconds)
+        try:
+            await self.service.restart(self.service.version)
+        except OSError:
+            zeroloss_op(self.kernel, ZlOp.REPORT_FAULT, value=FaultKind.APP)
+            raise
+        await self.recovery.replay()
 
     async def _failed(self) -> None:
         self._backup_lost()

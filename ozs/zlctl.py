@@ -1,10 +1,9 @@
 """`zlctl`: the six system calls as a command, for an administrator inside a guest."""
 
-import errno
 import inspect
 from collections.abc import Sequence
 
-from xenemu.guest import syscall
+from xenemu.guest import failure, syscall
 
 USAGE = (
     "usage: zlctl ins-auth DOMAIN | boot-backup | change-backup-ip [primary|own]"
@@ -44,8 +43,7 @@ async def zlctl(argv: list[str]) -> int:
         if inspect.isawaitable(result):
             result = await result
     except OSError as error:
-        symbol = errno.errorcode.get(error.errno or 0, "error")
-        print(f"zlctl {argv[0]}: {symbol}: {error.strerror}")
+        print(f"zlctl {argv[0]}: {failure(error)}")
         return 1
     if result is not None:
         print(f"domain {result}")

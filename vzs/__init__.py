@@ -3,6 +3,7 @@
 from vzs.diagnosis import DiagnosisPolicy, Kept
 from vzs.events import EventLog, Timeline, as_dict, as_line, timelines
 from vzs.recovery import RecoveryPolicy
+from vzs.restart import RestartPolicy
 from vzs.vzs import Vzs
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "EventLog",
     "Kept",
     "RecoveryPolicy",
+    "RestartPolicy",
     "Timeline",
     "Vzs",
     "as_dict",

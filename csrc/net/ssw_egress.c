@@ -75,8 +75,10 @@ static enum xe_verdict send_reset(struct xe_ssw *s, struct xe_conn *c, struct xe
 /* A socket that TCP still has of a connection that is over for the peer. */
 static enum xe_verdict send_buried(struct xe_ssw *s, struct xe_conn *c, const struct xe_packet *p)
 {
+	bool stray = (p->seg.flags & XE_RST) && !c->has_syn; /* it answers one that comes late */
+
 	if (!c->refused && !c->recovered)
-		return XE_PASS;
+		return stray ? XE_DROP : XE_PASS;
 	if (!c->refused && !c->has_syn)
 		return XE_DROP;
 	if (p->seg.flags & XE_RST)

@@ -361,6 +361,8 @@ static enum xe_verdict take_tombstone(struct xe_ssw *s, struct xe_conn *c, struc
 		reset_at(s, c, &p->seg);
 		return XE_DROP;
 	}
+	if (p->seg.flags & XE_RST) /* TCP is to wait on (RFC 1337) */
+		return XE_DROP;
 	if (!c->recovered && c->attach == XE_LIVE)
 		return XE_PASS; /* its own TCP still knows */
 	if (p->seg.flags & XE_FIN)

@@ -127,7 +127,8 @@ struct xe_ssw {
 	uint32_t replay_cursor;
 	uint8_t protected_port[65536 / 8];
 	/* ssw_trial.c */
-	struct xe_home *home; /* home[i]: connection i of the old TCP; NULL: no trial */
+	struct xe_home *home; /* connections of the old TCP; NULL: no trial */
+	uint32_t *home_of; /* of connection i: its place there */
 	struct xe_held *held; /* packets held back in a trial, until they went on */
 	uint32_t held_at, held_count;
 	uint32_t home_generation;

@@ -6,8 +6,8 @@
  * window, no new connection leaves; what the new TCP says too early is held. Then the new one is
  * accepted, or the old one goes on: with what the peers have sent and acked meanwhile.
  *
- * Invariant: home != NULL while a trial runs; then home[i] is connection i as the old TCP knows it
- * and its slot, no connection comes, and none goes.
+ * Invariant: home != NULL while a trial runs; then it holds each connection as the old TCP knows it,
+ * and its slot; no connection comes, and none goes.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -33,15 +33,23 @@ struct xe_home {
 static void end(struct xe_ssw *s)
 {
 	free(s->home);
+	free(s->home_of);
 	s->home = NULL;
+	s->home_of = NULL;
 }
 
-void xe_ssw_trial_free(struct xe_ssw *s)
+static struct xe_home *home_of(const struct xe_ssw *s, uint32_t i)
 {
-	end(s);
-	free(s->held);
-	s->held = NULL;
-	s->held_at = s->held_count = 0;
+	return &s->home[s->home_of[i]];
+}
+
+static uint32_t in_use(const struct xe_ssw *s)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < s->log.slots; i++)
+		n += s->conn[i].state != XE_CONN_FREE;
+	return n;
 }
 
 static bool served(const struct xe_ssw *s, const struct xe_conn *c)
@@ -52,6 +60,29 @@ static bool served(const struct xe_ssw *s, const struct xe_conn *c)
 	       slot->nsw_incarnation == c->incarnation && slot->nsw_generation == s->generation;
 }
 
+static void remember(struct xe_ssw *s)
+{
+	struct xe_home *home = s->home;
+
+	for (uint32_t i = 0; i < s->log.slots; i++) {
+		if (s->conn[i].state == XE_CONN_FREE)
+			continue;
+		s->home_of[i] = (uint32_t)(home - s->home);
+		home->conn = s->conn[i];
+		home->slot = *xe_log_slot(&s->log, i);
+		home->served = served(s, &s->conn[i]);
+		home++;
+	}
+}
+
+void xe_ssw_trial_free(struct xe_ssw *s)
+{
+	end(s);
+	free(s->held);
+	s->held = NULL;
+	s->held_at = s->held_count = 0;
+}
+
 int xe_ssw_try(struct xe_ssw *s, xe_ns now)
 {
 	struct xe_ssw_info info;
@@ -60,17 +91,14 @@ int xe_ssw_try(struct xe_ssw *s, xe_ns now)
 	if (s->home || s->recovering || info.unprotected > 0)
 		return -EBUSY;
 	xe_ssw_trial_free(s);
-	s->home = malloc(s->log.slots * sizeof(*s->home));
+	s->home = malloc((in_use(s) + 1) * sizeof(*s->home));
+	s->home_of = malloc(s->log.slots * sizeof(*s->home_of));
 	s->held = malloc(HELD * sizeof(*s->held));
-	if (!s->home || !s->held) {
+	if (!s->home || !s->home_of || !s->held) {
 		xe_ssw_trial_free(s);
 		return -ENOMEM;
 	}
-	for (uint32_t i = 0; i < s->log.slots; i++) {
-		s->home[i].conn = s->conn[i];
-		s->home[i].slot = *xe_log_slot(&s->log, i);
-		s->home[i].served = served(s, &s->conn[i]);
-	}
+	remember(s);
 	s->home_generation = s->generation;
 	s->tried = false;
 	s->look_again_at = now;
@@ -126,7 +154,7 @@ size_t xe_ssw_next_held(struct xe_ssw *s, uint8_t *buf, size_t cap, enum xe_dire
 
 uint64_t xe_ssw_home_edge(const struct xe_ssw *s, const struct xe_conn *c)
 {
-	return s->home ? s->home[xe_conn_index(s, c)].conn.right_edge : UINT64_MAX;
+	return s->home ? home_of(s, xe_conn_index(s, c))->conn.right_edge : UINT64_MAX;
 }
 
 static bool replayed(const struct xe_ssw *s, uint32_t i)
@@ -134,7 +162,8 @@ static bool replayed(const struct xe_ssw *s, uint32_t i)
 	const struct xe_conn *c = &s->conn[i];
 	const struct xe_log_slot *slot = xe_conn_slot(s, c);
 
-	if (!s->home[i].served || (c->state != XE_CONN_ESTABLISHED && c->state != XE_CONN_SYN_RCVD))
+	if ((c->state != XE_CONN_ESTABLISHED && c->state != XE_CONN_SYN_RCVD) ||
+	    !home_of(s, i)->served)
 		return true;
 	return (XE_LOG_LOAD(slot->nsw_flags) & XE_LOG_REPLAYED) &&
 	       slot->nsw_incarnation == c->incarnation && slot->nsw_generation == s->generation;
@@ -263,7 +292,7 @@ void xe_ssw_roll_back(struct xe_ssw *s, xe_ns now)
 	s->faking = s->to_reestablish = 0;
 	for (uint32_t i = 0; i < s->log.slots; i++) {
 		if (s->conn[i].state != XE_CONN_FREE)
-			go_home(s, &s->conn[i], &s->home[i]);
+			go_home(s, &s->conn[i], home_of(s, i));
 	}
 	xe_ssw_unsend(s);
 	end(s);

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from xenemu._abi import TcpFeature
-from xenemu.boot import Link, System, add_client, run_client, small_config, timelines
+from xenemu.boot import KernelVersion, Link, System, add_client, run_client, small_config, timelines
 
 MS = 1_000_000
 SIZE = 256 << 10
@@ -174,7 +174,8 @@ def test_a_backup_whose_tcp_lacks_a_feature_is_refused_at_boot_up(
     root: Path, lacks: TcpFeature
 ) -> None:
     every = TcpFeature.TIMESTAMPS | TcpFeature.WINDOW_SCALE
-    with System(small_config(root=root, backup_tcp=every & ~lacks)) as system:
+    with System(small_config(root=root)) as system:
+        system.versions.choose(1, KernelVersion("test", tcp=every & ~lacks))
         with pytest.raises(OSError, match="not supported"):
             system.boot()
         refused = next(e for e in system.log.since() if e.name == "backup-refused")

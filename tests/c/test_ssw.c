@@ -1765,6 +1765,8 @@ static void test_tombstone(void)
 	xe_ssw_info(w.s, &info);
 	xe_assert(info.connections == 0 && info.blocks_free == info.blocks);
 	xe_assert(in(XE_ACK | XE_FIN, 10, 21, NULL, 0) == XE_PASS); /* TIME-WAIT answers */
+	xe_assert(in(XE_RST, 11, 0, NULL, 0) == XE_DROP); /* does not end that (RFC 1337) */
+	xe_assert(out(XE_RST, 0, 0, 21) == XE_DROP);      /* to a stray; it may meet a new one */
 	expect_quiet();
 	fault();
 	xe_assert(event(XE_SSW_REESTABLISHED));

@@ -15,7 +15,18 @@ from click.testing import CliRunner
 
 from xenemu.cli import main
 
-COMMANDS = ["boot", "list", "crash", "pause", "unpause", "events", "stop", "exec", "timeline"]
+COMMANDS = [
+    "boot",
+    "list",
+    "crash",
+    "pause",
+    "unpause",
+    "events",
+    "stop",
+    "exec",
+    "timeline",
+    "upgrade",
+]
 SMALL = ["--memory", "control=4M", "--memory", "primary=16M", "--log", "32M", "--forward", "0:80"]
 
 
@@ -47,7 +58,7 @@ def test_help(command: str | None) -> None:
     "words",
     [
         ["list"], ["crash", "app"], ["pause", "primary"], ["unpause", "1"], ["events"],
-        ["stop"], ["exec", "1", "ps"],
+        ["stop"], ["exec", "1", "ps"], ["upgrade", "--reload"],
     ],
 )  # fmt: skip
 def test_nobody_runs(words: list[str]) -> None:
@@ -78,6 +89,8 @@ def test_nobody_runs(words: list[str]) -> None:
         ["boot", "--memory", "primary=x"],
         ["boot", "--log", "1"],
         ["boot", "--forward", "80"],
+        ["boot", "--service", "missing.py"],
+        ["boot", "--kernel", "9"],
     ],
 )
 def test_usage(words: list[str]) -> None:

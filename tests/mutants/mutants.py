@@ -226,8 +226,8 @@ MUTANTS = (
         (
             Change(
                 "xen/pair.c",
-                "	if (p->state == XE_PAIR_RECOVERING)\n		return -EBUSY;\n	r = xe_domain_pause(h, primary);\n	xe_assert(!r);\n	xe_unmap_log",
-                "	if (p->state == XE_PAIR_RECOVERING)\n		return -EBUSY;\n	r = 0;\n	xe_assert(!r);\n	xe_unmap_log",
+                "	p->in_place = false;\n	r = xe_domain_pause(h, primary);",
+                "	p->in_place = false;\n	r = 0;",
             ),
             Change(
                 "machine_network.c",

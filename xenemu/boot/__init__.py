@@ -6,38 +6,51 @@ from xenemu.boot.clients import add_client, run_client, small_config
 from xenemu.boot.collector import collect_rarely
 from xenemu.boot.config import (
     CONTROL_MEMORY,
+    HTTPD,
     PRIMARY_MEMORY,
     BootConfig,
     Forward,
     Link,
+    httpd_arguments,
     parse_forward,
     parse_keep,
     parse_size,
 )
 from xenemu.boot.cores import write_atomically
 from xenemu.boot.crash import HOWS, parse_crash
+from xenemu.boot.kernels import KERNELS, KernelVersion, kernel_version
 from xenemu.boot.status import DomainStatus
 from xenemu.boot.system import System
 from xenemu.boot.timeline import RecoveryTimeline, timeline_of
+from xenemu.boot.upgrade import Outcome, UpgradeRequest, UpgradeResult, UpgradeStep
 from xenemu.guest import core_lines
 
 __all__ = [
     "CONTROL_MEMORY",
     "HOWS",
+    "HTTPD",
+    "KERNELS",
     "PRIMARY_MEMORY",
     "BootConfig",
     "Capture",
     "DomainStatus",
     "Forward",
+    "KernelVersion",
     "Link",
+    "Outcome",
     "RecoveryTimeline",
     "System",
     "Timeline",
+    "UpgradeRequest",
+    "UpgradeResult",
+    "UpgradeStep",
     "add_client",
     "as_dict",
     "as_line",
     "collect_rarely",
     "core_lines",
+    "httpd_arguments",
+    "kernel_version",
     "parse_crash",
     "parse_forward",
     "parse_keep",

@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from xenemu._abi import TcpFeature
+from ozs import ServiceVersion
+from xenemu.boot.kernels import KERNELS, KernelVersion
 
 PAGE = 4096
 MIB = 1 << 20
@@ -19,8 +20,7 @@ CONTROL_MEMORY = 64 * MIB
 PRIMARY_MEMORY = 256 * MIB
 KEEP_SECONDS = 3600.0
 NS = 1_000_000_000
-
-TCP_FEATURES = TcpFeature.TIMESTAMPS | TcpFeature.WINDOW_SCALE
+HTTPD = "xenemu.guest.programs.httpd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,11 @@ class BootConfig:
     link: Link = Link()
     keep_faulty: float = KEEP_SECONDS  # a former primary, for diagnosis; inf: until the next one
     core_dir: Path | None = None  # a core file of each service that dies of a fault goes there
-    backup_tcp: TcpFeature = TCP_FEATURES  # of the kernels of backups
-    program: str = "xenemu.guest.programs.httpd"
+    same_domain: bool = False  # a service that fails is restarted where it was
+    start_seconds: float = 0.0  # that takes so long, in virtual time; in real time what it takes
+    rejuvenate: float = 0.0  # the service moves to its backup every so many seconds; 0: never
+    kernel: KernelVersion = KERNELS[0]
+    program: str = HTTPD
     arguments: tuple[str, ...] | None = None  # None: those of httpd
     max_socks: int = 0  # of each guest's TCP, a power of two; 0: the stack's default (1024)
 
@@ -71,15 +74,16 @@ class BootConfig:
             raise ValueError("memory comes in pages of 4K")
         if not EXTENT <= self.log <= 4096 * EXTENT or self.log % EXTENT:
             raise ValueError("the log comes in extents of 2M, 1 to 4096 of them")
+        if not 0 <= self.rejuvenate < math.inf or (self.rejuvenate and not self.backup):
+            raise ValueError("rejuvenation comes every so many seconds, and needs a backup")
         if not self.keep_faulty >= 0:
             raise ValueError("a faulty domain is kept for 0 seconds or more")
 
     @property
-    def service_argv(self) -> list[str]:
-        """Arguments of the service's program."""
-        if self.arguments is not None:
-            return list(self.arguments)
-        return ["--port", str(SERVICE_PORT), str(self.root)]
+    def service(self) -> ServiceVersion:
+        """The service that the first primary runs."""
+        given = self.arguments
+        return ServiceVersion(self.program, httpd_arguments(self.root) if given is None else given)
 
     @property
     def keep_ns(self) -> int | None:
@@ -90,6 +94,11 @@ class BootConfig:
     def frames(self) -> int:
         """Machine memory: control, primary, backup, a faulty and a migrated one, the log, room."""
         return (self.control_memory + 4 * self.primary_memory + self.log) // PAGE + 8192
+
+
+def httpd_arguments(root: Path) -> tuple[str, ...]:
+    """Of the file server, and of a service that is given no others."""
+    return ("--port", str(SERVICE_PORT), str(root))
 
 
 def parse_size(text: str) -> int:

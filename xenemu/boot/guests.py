@@ -3,13 +3,25 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ozs import Ozs, OzsConfig, Role, StartInfo
+from ozs import Ozs, OzsConfig, Role, ServiceVersion, StartInfo
 from xenemu._abi import TcpFeature
-from xenemu.boot.config import PAGE, SERVICE_PORT, TCP_FEATURES, BootConfig
+from xenemu.boot.config import PAGE, SERVICE_PORT, BootConfig
+from xenemu.boot.kernels import KernelVersion
 from xenemu.guest import Kernel, Process
 from xenemu.machine import Machine
 
 Note = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class GuestVersion:
+    """What a domain runs. A backup runs what its primary does, unless it is being upgraded."""
+
+    service: ServiceVersion
+    kernel: KernelVersion
+
+    def __str__(self) -> str:
+        return f"{self.service} on kernel {self.kernel.name}"
 
 
 @dataclass(slots=True)
@@ -19,27 +31,46 @@ class Guest:
     domid: int
     kernel: Kernel
     ozs: Ozs
-    service: Process | None
+    kernel_version: KernelVersion
     crashed: bool = False
+
+    @property
+    def service(self) -> Process | None:
+        """The service's process; None in the control domain."""
+        return None if self.ozs.service is None else self.ozs.service.process
 
     @property
     def failed(self) -> bool:
         """Its service ended, or its kernel is dead."""
         return self.crashed or (self.service is not None and self.service.exited)
 
+    @property
+    def version(self) -> GuestVersion:
+        """What runs there."""
+        assert self.ozs.service is not None
+        return GuestVersion(self.ozs.service.version, self.kernel_version)
 
-def build_guest(machine: Machine, config: BootConfig, domid: int, role: Role, note: Note) -> Guest:
+
+def build_guest(
+    machine: Machine,
+    config: BootConfig,
+    domid: int,
+    role: Role,
+    note: Note,
+    version: GuestVersion,
+) -> Guest:
     """Starts the kernel of a domain: stack, processes, OZS; not for the control domain: service.
 
     Raises OSError where the VMM refuses something (memory for the log, say).
     """
     info = machine.core.domain_info(domid)
     seed = config.seed * 1000 + info["generation"]
-    features = config.backup_tcp if role is Role.BACKUP else TCP_FEATURES
+    features = version.kernel.tcp
     machine.core.attach_stack(
         domid,
         seed=seed,
         max_socks=config.max_socks,
+        buffer=version.kernel.buffer,
         timestamps=TcpFeature.TIMESTAMPS in features,
         window_scale=TcpFeature.WINDOW_SCALE in features,
     )
@@ -49,6 +80,7 @@ def build_guest(machine: Machine, config: BootConfig, domid: int, role: Role, no
         f"d{domid}",
         seed,
         console=lambda line: note(domid, "console", line=line),
+        version=version.kernel.name,
     )
     machine.attach(domid, kernel)
     ozs = Ozs(
@@ -58,15 +90,14 @@ def build_guest(machine: Machine, config: BootConfig, domid: int, role: Role, no
             start_info=StartInfo(pages=info["tot_pages"]),
             log_bytes=config.log,
             protect_again=config.backup,
+            start_seconds=0.0 if config.real else config.start_seconds,
             tcp_features=features,
         ),
         lambda name, **details: note(domid, name, **details),
     )
-    service = None
     if role is not Role.CONTROL:
-        service = kernel.spawn(config.program, config.service_argv)
-        ozs.protect_service(service, SERVICE_PORT)
-    return Guest(domid, kernel, ozs, service)
+        ozs.run_service(version.service, SERVICE_PORT)
+    return Guest(domid, kernel, ozs, version.kernel)
 
 
 def create_domain(

@@ -11,15 +11,18 @@ import os
 from collections.abc import Callable, Sequence
 
 from ozs import Role
-from vzs import DiagnosisPolicy, EventLog, RecoveryPolicy, Vzs
+from vzs import DiagnosisPolicy, EventLog, RecoveryPolicy, RestartPolicy, Vzs
 from xenemu.boot.config import CONTROL_IP, GATEWAY_IP, SERVICE_IP, BootConfig
 from xenemu.boot.console import Consoles
 from xenemu.boot.cores import Cores
 from xenemu.boot.crash import Crash, InjectedError, parse_crash
 from xenemu.boot.destroy import destroy
-from xenemu.boot.guests import Guest, build_guest, create_domain
+from xenemu.boot.guests import Guest, GuestVersion, build_guest, create_domain
 from xenemu.boot.recorder import Recorder
+from xenemu.boot.rejuvenate import Rejuvenation
 from xenemu.boot.status import DomainStatus, collect
+from xenemu.boot.upgrade import Upgrade, UpgradeRequest, UpgradeResult, UpgradeStep
+from xenemu.boot.versions import Versions
 from xenemu.boot.vmm_side import HostToolstack, Timers, VmmWork
 from xenemu.guest import Kernel
 from xenemu.machine import HOST, Machine
@@ -47,6 +50,7 @@ class System:
         self._listeners: list[Listener] = []
         self._published = 0
         self._running: dict[int, list[Done]] = {}
+        self._upgrade: Upgrade | None = None
         self.machine = Machine(frames=config.frames, seed=config.seed, real=config.real)
         self.recorder = Recorder(self.machine, self.log)
         try:
@@ -67,13 +71,17 @@ class System:
                 )
         toolstack = HostToolstack(machine, timers, self.log, self._start_backup, self._ended)
         self.vmm = Vmm(machine.core, toolstack)
-        policy = RecoveryPolicy(DiagnosisPolicy(keep_ns=config.keep_ns))
+        policy = RecoveryPolicy(
+            DiagnosisPolicy(keep_ns=config.keep_ns), RestartPolicy(same_domain=config.same_domain)
+        )
+        self.versions = Versions(self.vmm, self.guests)
         self.vzs = Vzs(self.vmm, self.log, policy)
         machine.attach_vmm(VmmWork(self.vmm))
         self.control = create_domain(machine, config.control_memory, privileged=True, ip=CONTROL_IP)
         first = create_domain(machine, config.primary_memory, log=config.log, ip=SERVICE_IP)
-        self._build(self.control, Role.CONTROL)
-        self._build(first, Role.PRIMARY)
+        version = GuestVersion(config.service, config.kernel)
+        self._build(self.control, Role.CONTROL, version)
+        self._build(first, Role.PRIMARY, version)
         self._first = first
 
     def __enter__(self) -> "System":
@@ -160,6 +168,8 @@ class System:
         self._step(report, self.control, ["zlctl", "ins-auth", str(self._first)])
         for step in ("boot-backup", "change-backup-ip", "suspend-backup"):
             self._step(report, self._first, ["zlctl", step])
+        if self.config.rejuvenate:
+            Rejuvenation(self, self.config.rejuvenate)
 
     def _step(self, report: Callable[[str], None], domid: int, argv: Sequence[str]) -> None:
         report(self._line(domid, " ".join(argv)))
@@ -220,7 +230,8 @@ class System:
         guest = self.backup() if what == "backup" else self.primary()
         pair = self.vmm.pair(guest.domid)
         fenced = pair is not None and pair.old_primary == guest.domid
-        if fenced or guest.failed or self.machine.core.kernel_fault(guest.domid):
+        dead = guest.failed if what == "app" else guest.crashed
+        if fenced or dead or self.machine.core.kernel_fault(guest.domid):
             raise OSError(errno.ESRCH, f"the {what} to crash does not run")
         self.vmm.emit("crash-injected", guest.domid, kind=what, how=crash.how)
         if what == "app":
@@ -314,6 +325,22 @@ class System:
             raise OSError(errno.ETIMEDOUT, f"{' '.join(argv)}: {os.strerror(errno.ETIMEDOUT)}")
         return results[0]
 
+    def upgrade(
+        self,
+        request: UpgradeRequest,
+        step: Callable[[UpgradeStep], None] = lambda step: None,
+        done: Callable[[UpgradeResult], None] = lambda result: None,
+    ) -> Upgrade:
+        """Starts an upgrade (4.3); `step` hears of each step, `done` of the end.
+
+        OSError: EBUSY while another one runs or the backup is in use, ENOENT without a backup,
+        EINVAL for an unknown kernel, or where the backup is left to the administrator.
+        """
+        if self._upgrade is not None and self._upgrade.result is None:
+            raise OSError(errno.EBUSY, "an upgrade is under way")
+        self._upgrade = Upgrade(self, request, step, done)
+        return self._upgrade
+
     def node_name(self, node: int) -> str:
         """A domain's or a host's."""
         if node < HOST:
@@ -323,17 +350,22 @@ class System:
 
     # for the VMM's side
 
-    def _build(self, domid: int, role: Role) -> None:
+    def _build(self, domid: int, role: Role, version: GuestVersion) -> None:
         self.consoles.start(domid)
-        guest = build_guest(self.machine, self.config, domid, role, self._note)
+        guest = build_guest(self.machine, self.config, domid, role, self._note, version)
         guest.kernel.core_hook = functools.partial(self.cores.take, domid)
+        guest.kernel.syscalls["reboot"] = lambda _process, name="": self.versions.reboot(
+            domid, name
+        )
         self.guests[domid] = guest
 
     def _start_backup(self, domid: int, primary: int) -> None:
-        self._build(domid, Role.BACKUP)
+        self._build(domid, Role.BACKUP, self.versions.for_backup(primary))
 
     def _ended(self, domid: int) -> None:
-        self.guests.pop(domid, None)
+        guest = self.guests.pop(domid, None)
+        if guest is not None:
+            self.versions.ended(guest)
         self._fail_commands(domid, "domain destroyed")
 
     def _fail_commands(self, domid: int, why: str) -> None:

@@ -14,15 +14,19 @@ import click
 from xenemu import __version__
 from xenemu.boot import (
     CONTROL_MEMORY,
+    HTTPD,
+    KERNELS,
     PRIMARY_MEMORY,
     BootConfig,
+    kernel_version,
     parse_forward,
     parse_keep,
     parse_size,
 )
-from xenemu.cli.client import ControlClient
+from xenemu.cli.client import TIMEOUT_SECONDS, ControlClient
 from xenemu.cli.output import event_line, print_domains
 from xenemu.cli.rundir import check_name, socket_path
+from xenemu.cli.service_option import args_option, kernel_option, service_option
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -71,9 +75,9 @@ name_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 
 
-def client(name: str) -> ControlClient:
-    """A connection to the emulated host of that name. OSError."""
-    return ControlClient(socket_path(name))
+def client(name: str, timeout: float = TIMEOUT_SECONDS) -> ControlClient:
+    """A connection to the emulated host of that name; an answer may take `timeout` s. OSError."""
+    return ControlClient(socket_path(name), timeout)
 
 
 def say(line: str) -> None:
@@ -105,6 +109,11 @@ def _config(
     pcap: Path | None,
     keep_faulty: str,
     core_dir: Path | None,
+    recover: str,
+    rejuvenate: float,
+    service: str | None,
+    args: tuple[str, ...],
+    kernel: str | None,
 ) -> BootConfig:
     """The BootConfig of the options; click.BadParameter."""
     sizes: dict[str, int] = {}
@@ -123,6 +132,11 @@ def _config(
             pcap=pcap,
             keep_faulty=parse_keep(keep_faulty),
             core_dir=core_dir,
+            rejuvenate=rejuvenate,
+            same_domain=recover == "same-domain",
+            program=service or HTTPD,
+            arguments=args or None,
+            kernel=kernel_version(kernel) if kernel else KERNELS[0],
             control_memory=sizes.get("control", CONTROL_MEMORY),
             primary_memory=sizes.get("primary", PRIMARY_MEMORY),
         )
@@ -177,6 +191,24 @@ def _config(
     help="Write a core of each service that fails to DIR/core.DOMAIN.PROGRAM.PID, after the "
     "recovery. One of the same name is replaced.",
 )
+@click.option(
+    "--recover",
+    type=click.Choice(["backup", "same-domain"]),
+    default="backup",
+    show_default=True,
+    help="Where a service that fails goes on. In the same domain it is restarted first; one that "
+    "fails again within 10 s goes to the backup.",
+)
+@click.option(
+    "--rejuvenate",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="SECONDS",
+    help="The service moves to its fresh backup every so many seconds, without ending a connection.",
+)
+@service_option
+@args_option
+@kernel_option
 @click.option("--demo", is_flag=True, help="Crash everything under a real client, then end.")
 def boot(
     name: str,
@@ -189,10 +221,20 @@ def boot(
     pcap: Path | None,
     keep_faulty: str,
     core_dir: Path | None,
+    recover: str,
+    rejuvenate: float,
+    service: str | None,
+    args: tuple[str, ...],
+    kernel: str | None,
     demo: bool,
 ) -> None:
     """Boots control, primary and backup domain, and serves until Ctrl-C or `stop`."""
-    config = _config(root, forward, memory, log, seed, backup, pcap, keep_faulty, core_dir)
+    config = _config(
+        root, forward, memory, log, seed, backup, pcap, keep_faulty, core_dir, recover,
+        rejuvenate, service, args, kernel,
+    )  # fmt: skip
+    if os.getcwd() not in sys.path:  # for --service MODULE, of an upgrade too
+        sys.path.append(os.getcwd())
     from xenemu.cli.demo import run_demo
     from xenemu.cli.serve import serve
 
@@ -283,9 +325,11 @@ def stop(name: str) -> None:
 def exec_(name: str, domain: str, command: tuple[str, ...]) -> None:
     """Runs a command inside a domain's guest; its exit status is this one's.
 
-    Commands: ps, ifconfig, kill, stop, core [PID], run PROGRAM [ARGUMENT]..., connect ADDRESS
-    PORT, and zlctl with ins-auth DOMAIN, boot-backup,
-    change-backup-ip [primary|own], suspend-backup, wakeup-backup, migrate.
+    Commands: ps, ifconfig, kill, stop, uname, core [PID], run PROGRAM [ARGUMENT]..., connect
+    ADDRESS PORT; zlctl with ins-auth DOMAIN, boot-backup,
+    change-backup-ip [primary|own], suspend-backup, wakeup-backup, migrate; service status, or
+    restart [PROGRAM [ARG...]], in a backup; reboot [VERSION], of a backup with another kernel;
+    check ADDRESS [PORT] [PATH], which connects, and with PATH wants a GET to end below 400.
     """
     with client(name) as control:
         result = control.call("exec", domain=domain, argv=list(command))

@@ -3,7 +3,7 @@
 import errno
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,10 +35,19 @@ class ControlClient:
     def __exit__(self, *exc: object) -> None:
         self._sock.close()
 
-    def call(self, method: str, **params: Any) -> Any:
-        """The result of a request; OSError when it is an error."""
+    def call(
+        self,
+        method: str,
+        notified: Callable[[dict[str, Any]], None] = lambda params: None,
+        /,
+        **params: Any,
+    ) -> Any:
+        """The result of a request; OSError when it is an error. `notified` gets the parameters of
+        notifications that come before it."""
         self._sock.sendall(encode({"id": 1, "method": method, "params": params}))
         for message in self._messages():
+            if "method" in message:
+                notified(message["params"])
             if message.get("id") == 1 and "result" in message:
                 return message["result"]
             if "error" in message:

@@ -1,4 +1,4 @@
-"""`boot --demo`: a real client, over real sockets, across the crashes of its server."""
+"""`boot --demo`: a real client, over real sockets, across crashes and an upgrade of its server."""
 
 import dataclasses
 import errno
@@ -13,7 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xenemu.boot import BootConfig, Forward, System, timelines
+from xenemu.boot import (
+    HTTPD,
+    BootConfig,
+    Forward,
+    Outcome,
+    System,
+    UpgradeRequest,
+    UpgradeResult,
+    UpgradeStep,
+    timelines,
+)
 from xenemu.cli.serve import Report, Stop, Stopped, running
 
 SIZE = 64 << 20
@@ -23,19 +33,21 @@ PROTECTED_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One transfer and one crash."""
+    """One transfer and one crash, or an upgrade."""
 
     title: str
     verb: str
-    crash: str
-    mark: int  # bytes of the body after which the crash comes
+    crash: str  # "": the upgrade
+    mark: int  # bytes of the body after which it comes
 
 
 SCENES = (
     Scene("GET 64 MiB, the service is killed after 10 KB", "get", "app", 10_240),
     Scene("GET 64 MiB, the kernel crashes at half", "get", "kernel", SIZE // 2),
     Scene("PUT 64 MiB, the service is killed at half", "put", "app", SIZE // 2),
+    Scene("GET 64 MiB, service and kernel are upgraded at half", "get", "", SIZE // 2),
 )
+UPGRADE = UpgradeRequest(kernel="2.6", reload=True, check="/data")
 
 
 class ClientProcess:
@@ -107,6 +119,7 @@ class Demo:
         self._root = root
         self._report = report
         self._stop = stop
+        self._upgraded: list[UpgradeResult] = []
 
     def play(self, number: int, scene: Scene, source: Path, digest: str) -> bool:
         """One scene; whether every byte was right, and the service is protected again."""
@@ -120,21 +133,40 @@ class Demo:
         try:
             self._wait(lambda: client.marked or client.ended, TRANSFER_SECONDS)
             if not client.ended:
-                system.crash(scene.crash)
+                if scene.crash:
+                    system.crash(scene.crash)
+                else:
+                    system.upgrade(UPGRADE, self._tell_step, self._upgraded.append)
                 client.go_on()
             self._wait(lambda: client.ended, TRANSFER_SECONDS)
         finally:
             client.close()
         right = self._compare(scene, client.result(), digest)
+        done = self._tell_recoveries(since) if scene.crash else self._tell_upgrade()
         again = self._wait(system.protected, PROTECTED_SECONDS)
-        recovered = timelines(system.log.since(since))
+        self._report(f"   {'protected again' if again else 'NOT protected again'}")
+        return right and again and done
+
+    def _tell_recoveries(self, since: int) -> bool:
+        """What the crash led to; whether something did."""
+        self._wait(self._system.protected, PROTECTED_SECONDS)
+        recovered = timelines(self._system.log.since(since))
         for timeline in recovered:
             for line in timeline.lines():
                 self._report(f"   {line}")
         if not recovered:
             self._report("   no recovery happened")
-        self._report(f"   {'protected again' if again else 'NOT protected again'}")
-        return right and again and bool(recovered)
+        return bool(recovered)
+
+    def _tell_step(self, step: UpgradeStep) -> None:
+        self._report(f"   {step.begin / 1e6:10.3f} ms  d{step.domid}  {step.text}")
+
+    def _tell_upgrade(self) -> bool:
+        """How the upgrade ended; whether it did, and well."""
+        self._wait(lambda: bool(self._upgraded), PROTECTED_SECONDS)
+        for result in self._upgraded:
+            self._report(f"   {result.outcome} {result.reason}".rstrip())
+        return [result.outcome for result in self._upgraded] == [Outcome.UPGRADED]
 
     def _wait(self, condition: Callable[[], bool], seconds: float) -> bool:
         met = self._system.run_until(lambda: condition() or self._stop(), seconds)
@@ -173,7 +205,12 @@ def run_demo(config: BootConfig, name: str, report: Report) -> int:
         source.write_bytes(os.urandom(SIZE))
         digest = file_digest(source)
         config = dataclasses.replace(
-            config, root=root, forwards=(Forward(0, config.forwards[0].guest_port),), backup=True
+            config,
+            root=root,
+            forwards=(Forward(0, config.forwards[0].guest_port),),
+            backup=True,
+            program=HTTPD,
+            arguments=None,
         )
         try:
             with running(config, name, report, stop) as system:

@@ -8,6 +8,7 @@ from xenemu.boot import System, as_dict, parse_crash, timeline_of
 from xenemu.cli.diagnosis_methods import diagnosis_table
 from xenemu.cli.rpc import FAILED, RpcError
 from xenemu.cli.server import Call, Method
+from xenemu.cli.upgrade_method import start_upgrade
 
 Params = dict[str, Any]
 
@@ -45,6 +46,7 @@ class Methods:
             "events": self._guarded(self._events),
             "exec": self._guarded(self._exec),
             "timeline": self._guarded(self._timeline),
+            "upgrade": self._guarded(self._upgrade),
             "stop": self._guarded(self._end),
             **{name: self._guarded(each) for name, each in diagnosis_table(self._system).items()},
         }
@@ -99,6 +101,9 @@ class Methods:
         if number is not None and not isinstance(number, int):
             raise TypeError("recovery is a number")
         call.result(timeline_of(self._system, number).as_dict())
+
+    def _upgrade(self, call: Call, params: Params) -> None:
+        start_upgrade(self._system, call, params)
 
     def _end(self, call: Call, params: Params) -> None:
         call.result({})

@@ -2,8 +2,10 @@
 
 from xenemu.guest._current import current_process, syscall
 from xenemu.guest.core import Core, core_lines
+from xenemu.guest.errors import failure
 from xenemu.guest.kernel import Kernel
 from xenemu.guest.memory import ARG_BASE, GUEST_BASE, ArgumentArea
+from xenemu.guest.overlay import module_name
 from xenemu.guest.process import Process, ProcessState
 from xenemu.guest.socket import GuestSocket, ip_number, ip_text
 from xenemu.machine import Domain, HostNode, Node
@@ -22,7 +24,9 @@ __all__ = [
     "ProcessState",
     "core_lines",
     "current_process",
+    "failure",
     "ip_number",
     "ip_text",
+    "module_name",
     "syscall",
 ]

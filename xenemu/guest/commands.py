@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from xenemu.guest import diagnostics
 from xenemu.guest._current import syscall
+from xenemu.guest.check import check
+from xenemu.guest.errors import failure
 from xenemu.guest.socket import ip_number, ip_text
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def install_syscalls(kernel: Kernel) -> None:
         processes=processes,
         get_addr=lambda process: kernel.node.addr,
         set_addr=set_addr,
-        uname=lambda process: kernel.name,
+        uname=lambda process: (kernel.name, kernel.version),
     )
     diagnostics.install_syscalls(kernel)
 
@@ -107,10 +109,29 @@ async def stop(argv: list[str]) -> int:
     return 0
 
 
+async def uname(argv: list[str]) -> int:
+    """uname: the kernel's name and version."""
+    names: Any = syscall("uname")
+    print(*filter(None, names))
+    return 0
+
+
+async def reboot(argv: list[str]) -> int:
+    """reboot [VERSION]: the domain is built anew, with a kernel of that version."""
+    try:
+        if len(argv) > 1:
+            raise ValueError
+        syscall("reboot", *argv)
+    except ValueError:
+        print("usage: reboot [VERSION]")
+        return 2
+    except OSError as error:
+        print(f"reboot: {failure(error)}")
+        return 1
+    return 0
+
+
 COMMANDS = {
-    "ps": ps,
-    "ifconfig": ifconfig,
-    "kill": kill,
-    "stop": stop,
-    **diagnostics.COMMANDS,
-}
+    "ps": ps, "ifconfig": ifconfig, "kill": kill, "stop": stop, "uname": uname,
+    "reboot": reboot, "check": check, **diagnostics.COMMANDS,
+}  # fmt: skip

@@ -30,6 +30,7 @@ DEFAULT_EPOCH = 1_104_537_600  # wall clock at machine time 0: 2005-01-01
 ExitHook = Callable[[Process, int], None]
 SocketCallHook = Callable[[Process, str, bool], None]
 CoreHook = Callable[[Core], None]
+ListenHook = Callable[[Process, int], None]
 
 
 class Kernel:
@@ -42,13 +43,16 @@ class Kernel:
         seed: int = 0,
         console: Callable[[str], None] | None = None,
         *,
+        version: str = "",
         epoch: int = DEFAULT_EPOCH,
     ) -> None:
+        """`version` is what `uname` shows, `epoch` the wall clock at machine time 0."""
         from xenemu.guest.commands import COMMANDS, install_syscalls
 
         self.node = node
         self.name = name
         self.seed = seed
+        self.version = version
         self.epoch = epoch
         self.console = console
         self.processes: dict[int, Process] = {}
@@ -63,6 +67,7 @@ class Kernel:
         self.socket_call_hook: SocketCallHook | None = None
         self.cores: deque[Core] = deque(maxlen=MAX_CORES)
         self.core_hook: CoreHook | None = None
+        self.listen_hooks: list[ListenHook] = []  # a process has opened this port
         self.args = ArgumentArea(node) if isinstance(node, Domain) else None
         self._ports: dict[int, Callable[[], None]] = {}
         self._queue: deque[Process] = deque()
@@ -81,6 +86,7 @@ class Kernel:
         *,
         name: str | None = None,
         private: tuple[str, ...] | None = None,
+        sources: dict[str, bytes] | None = None,
         output: Callable[[str], None] | None = None,
     ) -> Process:
         """Starts a process; it runs when the machine steps.
@@ -88,7 +94,8 @@ class Kernel:
         `program` is "package.module" or "package.module:function" (default `main`), a path
         ending in .py, or an `async def main(argv) -> int`. `argv` has no program name in it.
         Modules whose names are in `private`, or below them, are loaded anew for this process
-        (default: the program's own module). `output` gets the lines that it prints
+        (default: the program's own module), from `sources`, by path, and what is not in there from
+        the disk into it. `output` gets the lines that it prints
         (default: the console).
         """
         if self._buried:
@@ -103,6 +110,7 @@ class Kernel:
         self._next_pid += 1
         process = Process(
             self, pid, program, argv, name=short, private=own,
+            sources={} if sources is None else sources,
             output=output or (lambda line: self.report(f"{short}[{pid}]: {line}")),
         )  # fmt: skip
         self.processes[pid] = process

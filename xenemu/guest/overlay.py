@@ -8,7 +8,6 @@ host's; `datetime.now()` reads the host's clock; other host threads see the over
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import random
 import signal
@@ -20,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from xenemu.guest.fresh import spec_of_file
 from xenemu.guest.resolver import getaddrinfo
 from xenemu.guest.socket import GuestSocket
 
@@ -183,8 +183,9 @@ class PrivateModules:
 def load(program: str) -> Callable[..., Any]:
     """The entry of "package.module", "package.module:function" or a path ending in .py."""
     name, _, function = program.partition(":")
+    importlib.invalidate_caches()
     if name.endswith(".py"):
-        spec = importlib.util.spec_from_file_location(module_name(program), name)
+        spec = spec_of_file(module_name(program), name)
         if spec is None or spec.loader is None:
             raise ImportError(f"can't load {name}")
         module = importlib.util.module_from_spec(spec)

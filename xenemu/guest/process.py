@@ -91,6 +91,7 @@ class Process:
         *,
         name: str,
         private: tuple[str, ...],
+        sources: dict[str, bytes],
         output: Callable[[str], None],
     ) -> None:
         self.kernel = kernel
@@ -116,6 +117,7 @@ class Process:
         self._stepping = False
         self._step: greenlet | None = None  # the one under way, or abandoned
         self._modules = PrivateModules(private)
+        self.sources = sources  # of its private modules, by path
         self.loop = GuestLoop(self)
         self._overlay = Overlay(self)
         graveyard[id(self)] = self
@@ -262,6 +264,10 @@ class Process:
             return result & 0xFF if isinstance(result, int) else 0
         self.write_error(error)
         return 1
+
+    def is_private(self, name: str) -> bool:
+        """A module of this name is loaded for this process alone."""
+        return self._modules.matches(name)
 
     # called by the kernel
 

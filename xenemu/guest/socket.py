@@ -124,6 +124,8 @@ class GuestSocket(RealSocket):
         self._listening = True
         self._process.kernel.sockets[self._sock] = self
         self._done("listen")
+        for hook in self._process.kernel.listen_hooks:
+            hook(self._process, port)
 
     def accept(self) -> tuple[RealSocket, Any]:
         """The next connection and the peer's address."""
