@@ -29,13 +29,17 @@ static enum xe_verdict send_synack(struct xe_ssw *s, struct xe_conn *c, struct x
 
 		if (!again)
 			xe_ssw_open(s, c, &p->seg, now);
+		xe_ssw_stamp(s, c, p);
 		c->has_syn = false;
 		return XE_PASS;
 	}
 	if (c->state == XE_CONN_SYN_SEEN) /* to another SYN: the peer's own comes again */
 		return XE_DROP;
-	if (!c->recovered || p->seg.seq != c->tcp_isn)
+	if (!c->recovered || p->seg.seq != c->tcp_isn) {
+		if (!c->recovered && p->seg.seq == c->own_isn)
+			xe_ssw_stamp(s, c, p);
 		return XE_PASS;
+	}
 	if (c->state != XE_CONN_SYN_RCVD) { /* our third step was lost */
 		xe_ssw_due(s, c, XE_DUE_ACK);
 		return XE_DROP;
@@ -50,11 +54,13 @@ static enum xe_verdict send_reset(struct xe_ssw *s, struct xe_conn *c, struct xe
 	uint64_t at;
 
 	if (c->state == XE_CONN_SYN_SEEN) /* refused: no listener, or none yet */
-		return s->recovering ? XE_DROP : XE_PASS;
+		return s->recovering || s->home ? XE_DROP : XE_PASS;
 	if (!c->unprotected && xe_ssw_close_asked(s, c, XE_LOG_DIVERGED, &at)) {
 		xe_ssw_diverged(s, c, c->tcp_base, now);
 		return XE_DROP;
 	}
+	if (s->home && xe_ssw_over(c)) /* TCP is through with it: to a stray */
+		return XE_DROP;
 	if (s->home) { /* the old service had not done that */
 		xe_ssw_diverged(s, c, c->sent_max, now);
 		return XE_DROP;
@@ -259,11 +265,11 @@ enum xe_verdict xe_ssw_egress(struct xe_ssw *s, uint8_t *packet, size_t len, xe_
 	s->count.out++;
 	if (xe_wire_parse(&p, packet, len, false))
 		return XE_DROP;
-	if (!xe_ssw_is_protected(s, p.seg.sport))
-		return XE_PASS;
+	if (!xe_ssw_is_protected(s, p.seg.sport)) /* in a trial it may be the old TCP's */
+		return s->home && (p.seg.flags & XE_RST) ? XE_DROP : XE_PASS;
 	c = xe_ssw_find(s, p.seg.saddr, p.seg.sport, p.seg.daddr, p.seg.dport);
 	if (!c)
-		return s->recovering && (p.seg.flags & XE_RST) ? XE_DROP : XE_PASS;
+		return (s->recovering || s->home) && (p.seg.flags & XE_RST) ? XE_DROP : XE_PASS;
 	if (c->attach == XE_DETACHED)
 		return XE_DROP;
 	c->spoke_at = now;
