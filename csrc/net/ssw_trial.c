@@ -337,7 +337,7 @@ static void go_home(struct xe_ssw *s, struct xe_conn *c, const struct xe_home *h
 		c->early_fin_at = h->early_fin_at;
 		xe_ssw_note_fin(s, c, h->early_fin_at);
 	}
-	c->squeezed |= h->squeezed;
+	c->squeezed = h->squeezed;
 	c->lacking = c->ranges > 0;
 	if (c->state == XE_CONN_ESTABLISHED) /* else the old TCP waits for the peer, too */
 		tell(s, c);

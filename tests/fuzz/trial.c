@@ -150,8 +150,7 @@ void trial_hear(struct world *w)
 /* Acks and timestamps never go back; in a trial nothing new leaves. */
 void trial_leave(struct world *w, struct client *client, const struct xe_packet *p)
 {
-	const struct xe_conn *c =
-		xe_ssw_find(w->ssw, SERVER, PORT, p->seg.daddr, p->seg.dport);
+	const struct xe_conn *c = xe_ssw_find(w->ssw, SERVER, PORT, p->seg.daddr, p->seg.dport);
 	uint32_t i = c ? xe_conn_index(w->ssw, c) : 0;
 	uint8_t shift = c && !(p->seg.flags & XE_SYN) ? c->own_wscale : 0;
 	uint64_t end, edge;

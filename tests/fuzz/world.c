@@ -196,7 +196,7 @@ void world_flush(struct world *w)
 			p.len = (uint16_t)len;
 			if (to == XE_TO_NETWORK)
 				leave(w, p.data, len);
-			else
+			else if (!w->paused) /* the VMM keeps none of these */
 				world_to_guest(w, &p);
 		}
 	}
