@@ -6,15 +6,16 @@
  *
  * Order of errors: EPERM, ESRCH, EBUSY, EEXIST/ENOENT, EINVAL, ENOMEM.
  * Invariants: a domain is in at most one pair; backup != 0 in every state but NONE, GRANTED and
- * RECOVERING; old_primary != 0 exactly while RECOVERING otherwise than in place, and then the primary is paused
- * or dying;
- * backup_booted says that the backup there is has its service; a pair with a log holds its
- * references (log.c).
- * RECOVERING is entered from every other state but NONE, by a fence, or from MIGRATING for a trial,
- * and left by RECOVERY_DONE, when the VZS gives up, or when a trial is rolled back. Backups may come and go meanwhile: the VZS fences one that fails (its
- * right to the log ends) and has another created on behalf of the primary.
+ * RECOVERING; old_primary != 0 exactly while RECOVERING otherwise than in place, and then the
+ * primary is paused or dying; backup_booted says that the backup there is has its service; a pair
+ * with a log holds its references (log.c).
+ * RECOVERING is entered from every other state but NONE, by a fence, from MIGRATING for a trial,
+ * or in place; it is left by RECOVERY_DONE, when the VZS gives up, or when a trial is rolled back.
+ * Backups may come and go meanwhile: the VZS fences one that fails (its right to the log ends) and
+ * has another created on behalf of the primary.
  * If the backup is destroyed it is forgotten; if the primary is destroyed and no recovery runs the
- * pair goes; while one runs its struct stays, since backups are built like it. Left out: signals' meaning and all policy (the VZS), the log's content (the OZS). */
+ * pair goes; while one runs its struct stays, since backups are built like it. Left out: signals'
+ * meaning and all policy (the VZS), the log's content (the OZS). */
 #include <errno.h>
 #include <string.h>
 
@@ -564,7 +565,7 @@ static struct xe_pair *recovering_pair(struct xe_host *h, uint32_t primary)
 {
 	struct xe_pair *p = xe_pair_of_primary(h, primary);
 
-	return p && p->state == XE_PAIR_RECOVERING ? p : NULL;
+	return p && p->state == XE_PAIR_RECOVERING && !p->in_place ? p : NULL;
 }
 
 int xe_vzs_restart(struct xe_host *h, uint32_t primary)

@@ -94,6 +94,21 @@ def test_recovery() -> None:
     assert report["aims"] == []  # that is for 1000 connections
 
 
+def test_transfer() -> None:
+    done = bench("transfer", "--sizes", "50000", "--runs", "2", "--start", "0.2", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["results"]
+    one = {(r["fault"], r["recovery"]): r for r in rows if "fault" in r}
+    assert len(one) == 5
+    for fault in ("10 KB", "half"):
+        backup, same = one[fault, "backup"], one[fault, "same"]
+        assert 0 < backup["added"] < same["added"] < same["start"] + 50
+        assert backup["start"] == 0 and same["start"] == pytest.approx(200, abs=1)
+    real = {r["recovery"]: r for r in rows if "runs" in r}
+    assert real["backup"]["start"]["median"] == 0
+    assert 0 < real["same"]["start"]["median"] < real["same"]["total"]["median"]
+
+
 def test_sweep() -> None:
     done = bench(
         "sweep", "--scenarios", "get", "--faults", "4", "--jobs", "1", "--pairs", "2", "--json"

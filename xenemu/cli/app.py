@@ -204,7 +204,7 @@ def _config(
     type=click.FloatRange(min=0),
     default=0.0,
     metavar="SECONDS",
-    help="The service moves to its fresh backup every so many seconds, without ending a connection.",
+    help="The service moves to its fresh backup that often, without ending a connection.",
 )
 @service_option
 @args_option
