@@ -36,7 +36,7 @@ int xe_ssw_create(struct xe_ssw **out, uint8_t *const *extent, uint32_t extents)
 	memset(s->bucket, 0xff, s->log.slots * sizeof(*s->bucket));
 	xe_log_format(&s->log);
 	s->generation = 1;
-	s->starved_until = s->reset_again_at = s->look_at = XE_NEVER;
+	s->starved_until = s->reset_again_at = s->look_at = s->tell_again_at = XE_NEVER;
 	*out = s;
 	return 0;
 out:
@@ -346,9 +346,13 @@ void xe_ssw_reset_again(struct xe_ssw *s, xe_ns now)
 
 void xe_ssw_diverged(struct xe_ssw *s, struct xe_conn *c, uint64_t at, xe_ns now)
 {
+	bool trial = s->home != NULL;
+
+	if (trial && !xe_ssw_trial_diverged(s, c)) /* that is known */
+		return;
 	s->count.diverged++;
 	xe_ssw_notify(s, XE_SSW_DIVERGED, xe_conn_index(s, c), at);
-	if (!s->home)
+	if (!trial)
 		xe_ssw_refuse(s, c, now);
 }
 

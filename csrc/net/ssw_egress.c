@@ -3,6 +3,20 @@
  */
 #include "net/ssw_internal.h"
 
+void xe_ssw_stamp(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p)
+{
+	uint32_t tsval = p->seg.opt.tsval + (c->recovered ? c->ts_delta : 0);
+
+	if (!(c->options & XE_LOG_OPT_TS) || !p->seg.opt.has_ts)
+		return;
+	if (xe_seq_gt(tsval, c->own_tsval)) {
+		c->own_tsval = tsval;
+		xe_conn_slot(s, c)->own_tsval = tsval;
+	}
+	if (c->recovered)
+		xe_wire_set_tsval(p, c->own_tsval);
+}
+
 static enum xe_verdict send_synack(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
 				   xe_ns now)
 {
@@ -15,18 +29,22 @@ static enum xe_verdict send_synack(struct xe_ssw *s, struct xe_conn *c, struct x
 
 		if (!again)
 			xe_ssw_open(s, c, &p->seg, now);
+		xe_ssw_stamp(s, c, p);
 		c->has_syn = false;
 		return XE_PASS;
 	}
 	if (c->state == XE_CONN_SYN_SEEN) /* to another SYN: the peer's own comes again */
 		return XE_DROP;
-	if (!c->recovered || p->seg.seq != c->tcp_isn)
+	if (!c->recovered || p->seg.seq != c->tcp_isn) {
+		if (!c->recovered && p->seg.seq == c->own_isn)
+			xe_ssw_stamp(s, c, p);
 		return XE_PASS;
+	}
 	if (c->state != XE_CONN_SYN_RCVD) { /* our third step was lost */
 		xe_ssw_due(s, c, XE_DUE_ACK);
 		return XE_DROP;
 	}
-	xe_ssw_restore_synack(c, p);
+	xe_ssw_restore_synack(s, c, p);
 	return XE_PASS;
 }
 
@@ -36,11 +54,13 @@ static enum xe_verdict send_reset(struct xe_ssw *s, struct xe_conn *c, struct xe
 	uint64_t at;
 
 	if (c->state == XE_CONN_SYN_SEEN) /* refused: no listener, or none yet */
-		return s->recovering ? XE_DROP : XE_PASS;
+		return s->recovering || s->home ? XE_DROP : XE_PASS;
 	if (!c->unprotected && xe_ssw_close_asked(s, c, XE_LOG_DIVERGED, &at)) {
 		xe_ssw_diverged(s, c, c->tcp_base, now);
 		return XE_DROP;
 	}
+	if (s->home && xe_ssw_over(c)) /* TCP is through with it: to a stray */
+		return XE_DROP;
 	if (s->home) { /* the old service had not done that */
 		xe_ssw_diverged(s, c, c->sent_max, now);
 		return XE_DROP;
@@ -50,10 +70,9 @@ static enum xe_verdict send_reset(struct xe_ssw *s, struct xe_conn *c, struct xe
 		xe_ssw_notify(s, XE_SSW_HINT, xe_conn_index(s, c), 0);
 		return XE_DROP;
 	}
-	if (c->recovered) {
+	if (c->recovered)
 		xe_wire_set_seq(p, p->seg.seq + c->delta);
-		xe_wire_set_tsval(p, p->seg.opt.tsval + c->ts_delta);
-	}
+	xe_ssw_stamp(s, c, p);
 	if (c->state == XE_CONN_ESTABLISHED || c->state == XE_CONN_SYN_RCVD)
 		xe_ssw_free(s, c);
 	return XE_PASS;
@@ -109,17 +128,6 @@ static void note_sent(struct xe_ssw *s, struct xe_conn *c, const struct xe_packe
 		c->fins |= XE_LOG_OWN_FIN;
 		slot->fins = c->fins;
 	}
-}
-
-/* The highest timestamp that the peer can have seen: a new TCP starts above it (PAWS). */
-static void note_tsval(struct xe_ssw *s, struct xe_conn *c, const struct xe_packet *p)
-{
-	uint32_t tsval = p->seg.opt.tsval + (c->recovered ? c->ts_delta : 0);
-
-	if (!(c->options & XE_LOG_OPT_TS) || !p->seg.opt.has_ts || !xe_seq_gt(tsval, c->own_tsval))
-		return;
-	c->own_tsval = tsval;
-	xe_conn_slot(s, c)->own_tsval = tsval;
 }
 
 /* The peer may send as far as the log has room. What another TCP has acked stays acked: all of it
@@ -182,7 +190,6 @@ static void translate(struct xe_conn *c, struct xe_packet *p)
 
 		xe_wire_set_window(p, window > 65535 ? 65535 : (uint16_t)window);
 	}
-	xe_wire_set_tsval(p, p->seg.opt.tsval + c->ts_delta);
 }
 
 /* Nothing leaves that could not be sent again, or that differs from what was sent before. */
@@ -238,7 +245,7 @@ static enum xe_verdict send_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 		}
 	}
 	note_sent(s, c, p, (uint64_t)offset);
-	note_tsval(s, c, p);
+	xe_ssw_stamp(s, c, p);
 	if (c->recovered && (p->seg.flags & XE_FIN) && (c->fins & XE_LOG_OWN_FIN_ACKED)) {
 		xe_ssw_due(s, c, XE_DUE_FIN_ACK); /* the peer has it and may be gone */
 		xe_ssw_check_closed(s, c, now);
@@ -258,11 +265,11 @@ enum xe_verdict xe_ssw_egress(struct xe_ssw *s, uint8_t *packet, size_t len, xe_
 	s->count.out++;
 	if (xe_wire_parse(&p, packet, len, false))
 		return XE_DROP;
-	if (!xe_ssw_is_protected(s, p.seg.sport))
-		return XE_PASS;
+	if (!xe_ssw_is_protected(s, p.seg.sport)) /* in a trial it may be the old TCP's */
+		return s->home && (p.seg.flags & XE_RST) ? XE_DROP : XE_PASS;
 	c = xe_ssw_find(s, p.seg.saddr, p.seg.sport, p.seg.daddr, p.seg.dport);
 	if (!c)
-		return s->recovering && (p.seg.flags & XE_RST) ? XE_DROP : XE_PASS;
+		return (s->recovering || s->home) && (p.seg.flags & XE_RST) ? XE_DROP : XE_PASS;
 	if (c->attach == XE_DETACHED)
 		return XE_DROP;
 	c->spoke_at = now;

@@ -397,6 +397,8 @@ static enum xe_verdict take_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 	bool acceptable = offset < next ? last > next && last <= edge
 					: offset < edge || (offset == edge && last == offset);
 
+	if (last > 0 && (uint64_t)last > xe_ssw_home_edge(s, c)) /* as if it were lost */
+		return XE_DROP;
 	if (!paws_ok(c, &p->seg, now) || (p->seg.flags & (XE_SYN | XE_ACK)) != XE_ACK ||
 	    !ack_ok(c, ack)) {
 		s->count.not_believed++;
@@ -452,17 +454,17 @@ enum xe_verdict xe_ssw_ingress(struct xe_ssw *s, uint8_t *packet, size_t len, xe
 		s->count.malformed++;
 		return XE_DROP;
 	}
+	if (s->home && (p.seg.flags & (XE_SYN | XE_ACK | XE_RST)) == XE_SYN) {
+		xe_ssw_hold(s, packet, len, XE_TO_GUEST);
+		return XE_DROP;
+	}
 	if (!xe_ssw_is_protected(s, p.seg.dport))
 		return XE_PASS;
 	if (p.seg.flags & XE_URG)
 		xe_wire_set_flags(&p, p.seg.flags & (uint8_t)~XE_URG);
 	c = xe_ssw_find(s, p.seg.daddr, p.seg.dport, p.seg.saddr, p.seg.sport);
-	if ((p.seg.flags & (XE_SYN | XE_ACK | XE_RST)) == XE_SYN) {
-		if (!s->home)
-			return take_syn(s, c, &p, now);
-		xe_ssw_hold(s, packet, len, XE_TO_GUEST);
-		return XE_DROP;
-	}
+	if ((p.seg.flags & (XE_SYN | XE_ACK | XE_RST)) == XE_SYN)
+		return take_syn(s, c, &p, now);
 	if (!c) {
 		if (!s->recovering)
 			return XE_PASS;

@@ -24,6 +24,7 @@ enum {
 #define XE_SSW_RESET_AGAIN XE_SECOND      /* a reset may be lost, and nothing asks for it again */
 #define XE_SSW_STARVE (200 * XE_MS)       /* without a free block */
 #define XE_SSW_TRIAL_LOOK XE_MS           /* between two looks whether a trial is over */
+#define XE_SSW_TELL_AGAIN (200 * XE_MS)   /* what the old TCP missed in a trial */
 
 enum xe_conn_state {
 	XE_CONN_FREE,
@@ -134,6 +135,7 @@ struct xe_ssw {
 	uint32_t home_generation;
 	bool tried; /* and said to be */
 	xe_ns look_again_at;
+	xe_ns tell_again_at; /* what the old TCP has not acked; XE_NEVER: it lacks nothing */
 	struct xe_ssw_event event[XE_SSW_EVENTS];
 	uint32_t event_head, event_count;
 	struct xe_ssw_counters count;
@@ -183,7 +185,9 @@ void xe_ssw_notify(struct xe_ssw *s, uint32_t kind, uint32_t slot, uint64_t valu
 enum xe_verdict xe_ssw_reestablished(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
 				     xe_ns now);
 /* A SYN/ACK of the new TCP becomes the one that the peer may have seen. */
-void xe_ssw_restore_synack(const struct xe_conn *c, struct xe_packet *p);
+void xe_ssw_restore_synack(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p);
+/* TCP's timestamp as the peer sees it: never before one that it can have seen (PAWS). */
+void xe_ssw_stamp(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p);
 /* TCP answers the fake SYN with a challenge ACK: it has an old socket of this 4-tuple, at `seq`. */
 void xe_ssw_reset_old(struct xe_ssw *s, struct xe_conn *c, uint32_t seq, xe_ns now);
 /* What the service asked for, in this generation of this connection: read once from memory that
@@ -209,15 +213,25 @@ uint64_t xe_ssw_right_edge(const struct xe_ssw *s, const struct xe_conn *c, uint
 void xe_ssw_starve(struct xe_ssw *s, xe_ns now);
 void xe_ssw_relieve(struct xe_ssw *s, xe_ns now);
 
-/* ssw_trial.c: forgets a trial; holds a packet back until it is over; the next that goes on then;
- * the right edge that the old TCP gave; is it over, and when to look. */
+/* ssw_trial.c: forgets a trial; holds a packet back until it is over; its TCP is gone, and what it
+ * said too early never was; the next that goes on then; the right edge that the old TCP gave; is it
+ * over, and when to look. */
 void xe_ssw_trial_free(struct xe_ssw *s);
+/* A connection diverges in a trial: refused if that is accepted nevertheless. Whether it is news. */
+bool xe_ssw_trial_diverged(struct xe_ssw *s, const struct xe_conn *c);
+/* After a roll back, until it has acked it: what the peer has been told that TCP has. */
+void xe_ssw_tell_again(struct xe_ssw *s, xe_ns now);
 void xe_ssw_hold(struct xe_ssw *s, const uint8_t *packet, size_t len, enum xe_direction to);
+void xe_ssw_unsend(struct xe_ssw *s);
 size_t xe_ssw_next_held(struct xe_ssw *s, uint8_t *buf, size_t cap, enum xe_direction *to,
 			xe_ns now);
 uint64_t xe_ssw_home_edge(const struct xe_ssw *s, const struct xe_conn *c);
 xe_ns xe_ssw_trial_poll_at(const struct xe_ssw *s);
 void xe_ssw_look_at_trial(struct xe_ssw *s, xe_ns now);
+
+/* What the next kernel finds connections by, anew from VMM memory: the last one may have scribbled
+ * over it. */
+void xe_ssw_restore_log(struct xe_ssw *s);
 
 /* The peer's FIN counts once all before it is logged. */
 void xe_ssw_note_fin(struct xe_ssw *s, struct xe_conn *c, uint64_t at);

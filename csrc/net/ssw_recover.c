@@ -10,18 +10,20 @@
 #include "base/assert.h"
 #include "net/ssw_internal.h"
 
-/* What the next kernel finds a connection by is written anew from VMM memory: the last one may
- * have scribbled over it. */
 static void restore_slot(struct xe_ssw *s, struct xe_conn *c)
 {
 	struct xe_log_slot *slot = xe_conn_slot(s, c);
 
+	slot->hash_next = c->hash_next;
+	if (c->state != XE_CONN_ESTABLISHED && c->state != XE_CONN_SYN_RCVD) {
+		XE_LOG_COMMIT(slot->state, XE_LOG_FREE);
+		return;
+	}
 	slot->incarnation = c->incarnation;
 	slot->local_addr = c->local_addr;
 	slot->local_port = c->local_port;
 	slot->peer_addr = c->peer_addr;
 	slot->peer_port = c->peer_port;
-	slot->hash_next = c->hash_next;
 	slot->first_block = c->stream.first;
 	for (uint32_t b = c->stream.first; b != XE_LOG_NONE; b = s->pool.next[b])
 		*xe_log_block_link(&s->log, b) = s->pool.next[b];
@@ -31,15 +33,20 @@ static void restore_slot(struct xe_ssw *s, struct xe_conn *c)
 		      c->state == XE_CONN_ESTABLISHED ? XE_LOG_ESTABLISHED : XE_LOG_SYN_RCVD);
 }
 
-static void restore_index(struct xe_ssw *s)
+void xe_ssw_restore_log(struct xe_ssw *s)
 {
 	struct xe_log_header *head = xe_log_head(&s->log);
 
+	XE_LOG_COMMIT(head->generation, s->generation);
 	head->magic = XE_LOG_MAGIC;
 	head->version = XE_LOG_VERSION;
 	head->extents = s->log.extents;
 	for (uint32_t b = 0; b < s->log.slots; b++)
 		XE_LOG_COMMIT(*xe_log_bucket(&s->log, b), s->bucket[b]);
+	for (uint32_t i = 0; i < s->log.slots; i++) {
+		if (s->conn[i].state != XE_CONN_FREE)
+			restore_slot(s, &s->conn[i]);
+	}
 }
 
 void xe_ssw_detach(struct xe_ssw *s, xe_ns now)
@@ -49,9 +56,8 @@ void xe_ssw_detach(struct xe_ssw *s, xe_ns now)
 	s->faking = 0;
 	s->to_reestablish = 0;
 	s->starved_until = XE_NEVER;
+	xe_ssw_unsend(s);
 	s->generation++;
-	XE_LOG_COMMIT(xe_log_head(&s->log)->generation, s->generation);
-	restore_index(s);
 	for (uint32_t i = 0; i < s->log.slots; i++) {
 		struct xe_conn *c = &s->conn[i];
 
@@ -73,13 +79,10 @@ void xe_ssw_detach(struct xe_ssw *s, xe_ns now)
 			xe_ssw_refuse(s, c, now);
 			xe_ssw_notify(s, XE_SSW_RESET, i, ENOSPC);
 		} else if (c->state != XE_CONN_TOMBSTONE) {
-			restore_slot(s, c);
 			s->to_reestablish++;
-			continue;
 		}
-		xe_conn_slot(s, c)->hash_next = c->hash_next;
-		XE_LOG_COMMIT(xe_conn_slot(s, c)->state, XE_LOG_FREE);
 	}
+	xe_ssw_restore_log(s);
 }
 
 uint32_t xe_ssw_replay(struct xe_ssw *s, xe_ns now)
@@ -149,11 +152,16 @@ static size_t fake_syn(struct xe_ssw *s, struct xe_conn *c, uint8_t *buf, size_t
 	return xe_wire_build(buf, cap, &seg, NULL, 0);
 }
 
-void xe_ssw_restore_synack(const struct xe_conn *c, struct xe_packet *p)
+void xe_ssw_restore_synack(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p)
 {
+	uint64_t edge = xe_ssw_right_edge(s, c, p->seg.window);
+
 	xe_wire_set_seq(p, c->own_isn);
-	xe_wire_set_tsval(p, p->seg.opt.tsval + c->ts_delta);
+	xe_ssw_stamp(s, c, p);
 	xe_wire_set_wscale(p, c->own_wscale);
+	c->squeezed = edge < p->seg.window;
+	xe_wire_set_window(p, (uint16_t)edge);
+	c->told_edge = edge > c->told_edge ? edge : c->told_edge;
 }
 
 void xe_ssw_reset_old(struct xe_ssw *s, struct xe_conn *c, uint32_t seq, xe_ns now)
@@ -226,7 +234,7 @@ enum xe_verdict xe_ssw_reestablished(struct xe_ssw *s, struct xe_conn *c, struct
 	write_lines(s, c);
 	xe_ssw_settle(s, c);
 	if (c->state == XE_CONN_SYN_RCVD) {
-		xe_ssw_restore_synack(c, p);
+		xe_ssw_restore_synack(s, c, p);
 		return XE_PASS;
 	}
 	xe_ssw_due(s, c, XE_DUE_ACK | XE_DUE_WAKE | ((c->fins & XE_LOG_PEER_FIN) ? XE_DUE_FIN : 0));
@@ -250,7 +258,7 @@ static struct xe_segment guest_segment(const struct xe_conn *c, uint8_t flags, u
 
 	seg.flags = flags;
 	seg.seq = c->peer_isn + 1 + (uint32_t)offset;
-	seg.ack = c->tcp_isn + 1;
+	seg.ack = ack_to_guest(c);
 	seg.window = c->peer_window;
 	seg.opt.tsval = c->ts_recent;
 	seg.opt.tsecr = c->tcp_ts0;
@@ -276,10 +284,8 @@ static size_t kill_guest(const struct xe_conn *c, uint8_t *buf, size_t cap)
 static size_t inject(struct xe_ssw *s, struct xe_conn *c, uint8_t *buf, size_t cap)
 {
 	struct xe_segment seg = guest_segment(c, XE_ACK, c->inject.from);
-	size_t head, n = (size_t)(c->inject.to - c->inject.from);
+	size_t head = xe_wire_header_len(&seg), n = (size_t)(c->inject.to - c->inject.from);
 
-	seg.ack = ack_to_guest(c);
-	head = xe_wire_header_len(&seg);
 	n = n < XE_MTU - head ? n : XE_MTU - head;
 	xe_assert(head + n <= cap);
 	xe_stream_read(&s->pool, &c->stream, c->inject.from, buf + head, n);
@@ -288,14 +294,6 @@ static size_t inject(struct xe_ssw *s, struct xe_conn *c, uint8_t *buf, size_t c
 	if (c->inject.from < c->inject.to)
 		xe_ssw_due(s, c, XE_DUE_INJECT);
 	return xe_wire_build(buf, cap, &seg, NULL, n);
-}
-
-static size_t hear(const struct xe_conn *c, uint8_t *buf, size_t cap)
-{
-	struct xe_segment seg = guest_segment(c, XE_ACK, c->rcv_logged);
-
-	seg.ack = ack_to_guest(c);
-	return xe_wire_build(buf, cap, &seg, NULL, 0);
 }
 
 static size_t ack_fin(const struct xe_conn *c, uint64_t peer_end, uint8_t *buf, size_t cap)
@@ -350,12 +348,12 @@ static size_t make(struct xe_ssw *s, struct xe_conn *c, uint16_t what, uint8_t *
 	case XE_DUE_INJECT:
 		return c->inject.from < c->inject.to ? inject(s, c, buf, cap) : 0;
 	case XE_DUE_HEAR:
-		return hear(c, buf, cap);
+		return to_guest(c, XE_ACK, peer_end, buf, cap);
 	case XE_DUE_FIN_ACK:
 		return ack_fin(c, peer_end, buf, cap);
 	case XE_DUE_WAKE:
 		wake(s, c);
-		return to_peer(s, c, XE_ACK, c->fake_line, c->tcp_right, buf, cap);
+		return to_peer(s, c, XE_ACK, c->ack_sent, c->tcp_right, buf, cap);
 	case XE_DUE_UPDATE:
 		return to_peer(s, c, XE_ACK, c->ack_sent, c->right_edge, buf, cap);
 	case XE_DUE_RESET:
@@ -370,7 +368,7 @@ static size_t next_due(struct xe_ssw *s, struct xe_conn *c, uint8_t *buf, size_t
 		       enum xe_direction *to)
 {
 	static const uint16_t order[] = {
-		XE_DUE_ACK,     XE_DUE_WAKE,  XE_DUE_INJECT, XE_DUE_HEAR,   XE_DUE_FIN,
+		XE_DUE_ACK,     XE_DUE_WAKE,  XE_DUE_INJECT, XE_DUE_FIN,    XE_DUE_HEAR,
 		XE_DUE_FIN_ACK, XE_DUE_RESET, XE_DUE_KILL,   XE_DUE_UPDATE, XE_DUE_ANSWER,
 	};
 	const uint16_t inside = XE_DUE_ACK | XE_DUE_FIN | XE_DUE_KILL | XE_DUE_INJECT |
@@ -415,6 +413,7 @@ size_t xe_ssw_dispatch(struct xe_ssw *s, uint8_t *buf, size_t cap, enum xe_direc
 	xe_ssw_reset_again(s, now);
 	xe_ssw_forget_silent(s, now);
 	xe_ssw_look_at_trial(s, now);
+	xe_ssw_tell_again(s, now);
 	while (s->queue_count > 0) {
 		c = &s->conn[s->queue[s->queue_head]];
 		while (c->due) {
@@ -448,5 +447,6 @@ xe_ns xe_ssw_poll_at(const struct xe_ssw *s)
 	next_at = least(next_at, s->reset_again_at);
 	if (s->home)
 		return least(next_at, xe_ssw_trial_poll_at(s));
+	next_at = least(next_at, s->tell_again_at);
 	return least(least(next_at, s->look_at), s->starved_until);
 }

@@ -7,7 +7,8 @@
  * accepted, or the old one goes on: with what the peers have sent and acked meanwhile.
  *
  * Invariant: home != NULL while a trial runs; then it holds each connection as the old TCP knows it,
- * and its slot; no connection comes, and none goes.
+ * and its slot; no connection comes, and none goes. The old NSW's half of a slot is as it was when
+ * the old kernel goes on: of a slot that is free, too, if it has records that are to be freed.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -27,7 +28,8 @@ struct xe_held {
 struct xe_home {
 	struct xe_conn conn;
 	struct xe_log_slot slot;
-	bool served; /* the old service had accepted it */
+	bool served;   /* the old service had accepted it */
+	bool diverged; /* since the trial began */
 };
 
 static void end(struct xe_ssw *s)
@@ -43,13 +45,32 @@ static struct xe_home *home_of(const struct xe_ssw *s, uint32_t i)
 	return &s->home[s->home_of[i]];
 }
 
-static uint32_t in_use(const struct xe_ssw *s)
+static bool in_use(const struct xe_ssw *s, uint32_t i)
+{
+	return s->conn[i].state != XE_CONN_FREE ||
+	       xe_log_slot(&s->log, i)->first_record != XE_LOG_NONE;
+}
+
+static uint32_t count_in_use(const struct xe_ssw *s)
 {
 	uint32_t n = 0;
 
 	for (uint32_t i = 0; i < s->log.slots; i++)
-		n += s->conn[i].state != XE_CONN_FREE;
+		n += in_use(s, i);
 	return n;
+}
+
+/* An earlier replay is over: what is compared is not only what this service will yet write. */
+static bool settled(const struct xe_ssw *s)
+{
+	for (uint32_t i = 0; i < s->log.slots; i++) {
+		const struct xe_conn *c = &s->conn[i];
+
+		if ((c->state == XE_CONN_ESTABLISHED || c->state == XE_CONN_SYN_RCVD) &&
+		    (c->unprotected || c->verified < c->check_line))
+			return false;
+	}
+	return true;
 }
 
 static bool served(const struct xe_ssw *s, const struct xe_conn *c)
@@ -65,12 +86,14 @@ static void remember(struct xe_ssw *s)
 	struct xe_home *home = s->home;
 
 	for (uint32_t i = 0; i < s->log.slots; i++) {
-		if (s->conn[i].state == XE_CONN_FREE)
+		s->home_of[i] = XE_LOG_NONE;
+		if (!in_use(s, i))
 			continue;
 		s->home_of[i] = (uint32_t)(home - s->home);
 		home->conn = s->conn[i];
 		home->slot = *xe_log_slot(&s->log, i);
 		home->served = served(s, &s->conn[i]);
+		home->diverged = false;
 		home++;
 	}
 }
@@ -85,13 +108,10 @@ void xe_ssw_trial_free(struct xe_ssw *s)
 
 int xe_ssw_try(struct xe_ssw *s, xe_ns now)
 {
-	struct xe_ssw_info info;
-
-	xe_ssw_info(s, &info);
-	if (s->home || s->recovering || info.unprotected > 0)
+	if (s->home || s->recovering || !settled(s))
 		return -EBUSY;
 	xe_ssw_trial_free(s);
-	s->home = malloc((in_use(s) + 1) * sizeof(*s->home));
+	s->home = malloc((count_in_use(s) + 1) * sizeof(*s->home));
 	s->home_of = malloc(s->log.slots * sizeof(*s->home_of));
 	s->held = malloc(HELD * sizeof(*s->held));
 	if (!s->home || !s->home_of || !s->held) {
@@ -123,6 +143,14 @@ void xe_ssw_hold(struct xe_ssw *s, const uint8_t *packet, size_t len, enum xe_di
 	s->held_count++;
 }
 
+void xe_ssw_unsend(struct xe_ssw *s)
+{
+	for (uint32_t i = 0; i < s->held_count; i++) {
+		if (s->held[i].to == XE_TO_NETWORK)
+			s->held[i].len = 0;
+	}
+}
+
 /* What was held goes the way that it would have gone, now that it is known who is there. */
 size_t xe_ssw_next_held(struct xe_ssw *s, uint8_t *buf, size_t cap, enum xe_direction *to,
 			xe_ns now)
@@ -142,6 +170,15 @@ size_t xe_ssw_next_held(struct xe_ssw *s, uint8_t *buf, size_t cap, enum xe_dire
 	if (!s->home && s->held)
 		xe_ssw_trial_free(s);
 	return 0;
+}
+
+bool xe_ssw_trial_diverged(struct xe_ssw *s, const struct xe_conn *c)
+{
+	struct xe_home *home = home_of(s, xe_conn_index(s, c));
+	bool news = !home->diverged;
+
+	home->diverged = true;
+	return news;
 }
 
 uint64_t xe_ssw_home_edge(const struct xe_ssw *s, const struct xe_conn *c)
@@ -182,23 +219,31 @@ void xe_ssw_look_at_trial(struct xe_ssw *s, xe_ns now)
 	xe_ssw_notify(s, XE_SSW_REPLAYED, 0, 0);
 }
 
-/* What could not be decided while nothing was final. */
+/* What could not be decided, or said, while nothing was final. */
 static void settle_all(struct xe_ssw *s, xe_ns now)
 {
 	for (uint32_t i = 0; i < s->log.slots; i++) {
 		struct xe_conn *c = &s->conn[i];
 
-		if (c->attach == XE_LIVE &&
-		    (c->state == XE_CONN_ESTABLISHED || c->state == XE_CONN_SYN_RCVD))
-			xe_ssw_check_closed(s, c, now);
+		if (c->attach != XE_LIVE ||
+		    (c->state != XE_CONN_ESTABLISHED && c->state != XE_CONN_SYN_RCVD))
+			continue;
+		xe_ssw_check_closed(s, c, now);
+		if (c->squeezed && c->state == XE_CONN_ESTABLISHED)
+			xe_ssw_due(s, c, XE_DUE_UPDATE);
 	}
 }
 
 void xe_ssw_accept(struct xe_ssw *s, xe_ns now)
 {
 	for (uint32_t i = 0; i < s->log.slots; i++) {
-		if (s->conn[i].state == XE_CONN_SYN_SEEN) /* the old TCP had not answered it */
-			xe_ssw_free(s, &s->conn[i]);
+		struct xe_conn *c = &s->conn[i];
+
+		if (c->state == XE_CONN_SYN_SEEN) /* the old TCP had not answered it */
+			xe_ssw_free(s, c);
+		else if ((c->state == XE_CONN_ESTABLISHED || c->state == XE_CONN_SYN_RCVD) &&
+			 home_of(s, i)->diverged)
+			xe_ssw_refuse(s, c, now);
 	}
 	end(s);
 	settle_all(s, now);
@@ -210,8 +255,7 @@ static void number(struct xe_conn *c, const struct xe_conn *h)
 	uint64_t fin = (h->fins & XE_LOG_OWN_FIN) ? 1 : 0;
 
 	c->delta = h->recovered ? h->delta : 0;
-	c->ts_delta =
-		(h->recovered ? h->ts_delta : 0) + 1; /* the peer may have seen the new TCP's */
+	c->ts_delta = (h->recovered ? h->ts_delta : 0) + 1; /* the new one's were later by that */
 	c->tcp_isn = h->recovered ? h->tcp_isn : h->own_isn;
 	c->tcp_ts0 = h->recovered ? h->tcp_ts0 : h->own_tsval - (1u << 30);
 	c->tcp_base = h->recovered ? h->tcp_base : 0;
@@ -219,17 +263,17 @@ static void number(struct xe_conn *c, const struct xe_conn *h)
 	c->tcp_ack = h->recovered ? h->tcp_ack : h->ack_sent;
 	c->tcp_right = h->recovered ? h->tcp_right : h->right_edge;
 	c->tcp_wscale = h->tcp_wscale;
+	c->fake_line = h->recovered ? h->fake_line : 0;
 	c->right_edge = h->right_edge;
 	c->recovered = true;
 }
 
-/* All that the old TCP may have missed: what it had not acked, and what came since. */
-static void tell(struct xe_ssw *s, struct xe_conn *c, const struct xe_conn *h)
+/* What TCP may have missed, as far as it has acked, and what came since. */
+static void tell(struct xe_ssw *s, struct xe_conn *c)
 {
-	uint64_t from = h->ack_sent < h->rcv_logged ? h->ack_sent : h->rcv_logged;
+	uint64_t from = c->tcp_ack < c->rcv_logged ? c->tcp_ack : c->rcv_logged;
 	uint16_t due = XE_DUE_HEAR;
 
-	c->lacking = c->ranges > 0;
 	c->inject = (struct xe_stretch){from, c->rcv_logged};
 	if (from < c->rcv_logged)
 		due |= XE_DUE_INJECT;
@@ -238,6 +282,22 @@ static void tell(struct xe_ssw *s, struct xe_conn *c, const struct xe_conn *h)
 	if (c->fins & XE_LOG_OWN_FIN_ACKED)
 		due |= XE_DUE_FIN_ACK;
 	xe_ssw_due(s, c, due);
+}
+
+void xe_ssw_tell_again(struct xe_ssw *s, xe_ns now)
+{
+	if (now < s->tell_again_at || s->home)
+		return;
+	s->tell_again_at = XE_NEVER;
+	for (uint32_t i = 0; i < s->log.slots; i++) {
+		struct xe_conn *c = &s->conn[i];
+
+		if (c->state != XE_CONN_ESTABLISHED || c->attach != XE_LIVE || c->unprotected ||
+		    !c->recovered || c->tcp_ack >= c->ack_sent)
+			continue;
+		tell(s, c);
+		s->tell_again_at = now + XE_SSW_TELL_AGAIN;
+	}
 }
 
 static void restore_lines(struct xe_ssw *s, struct xe_conn *c, const struct xe_home *home)
@@ -251,8 +311,6 @@ static void restore_lines(struct xe_ssw *s, struct xe_conn *c, const struct xe_h
 	slot->sent_crc = home->slot.sent_crc;
 	slot->trial = home->slot.trial;
 	XE_LOG_COMMIT(slot->replay_line, XE_LOG_LOAD(home->slot.replay_line));
-	memcpy(&slot->nsw_flags, &home->slot.nsw_flags,
-	       sizeof(*slot) - offsetof(struct xe_log_slot, nsw_flags));
 	c->replay_line = home->conn.replay_line;
 	c->check_line = home->conn.check_line;
 	c->verified = home->conn.verified > c->crc_at ? home->conn.verified : c->crc_at;
@@ -262,8 +320,14 @@ static void restore_lines(struct xe_ssw *s, struct xe_conn *c, const struct xe_h
 static void go_home(struct xe_ssw *s, struct xe_conn *c, const struct xe_home *home)
 {
 	const struct xe_conn *h = &home->conn;
+	struct xe_log_slot *slot = xe_conn_slot(s, c);
 
+	memcpy(&slot->nsw_flags, &home->slot.nsw_flags,
+	       sizeof(*slot) - offsetof(struct xe_log_slot, nsw_flags));
+	if (c->state == XE_CONN_FREE)
+		return;
 	c->attach = h->attach;
+	c->has_syn = h->has_syn; /* the old TCP may yet answer it */
 	if (c->state == XE_CONN_TOMBSTONE || c->state == XE_CONN_SYN_SEEN)
 		return;
 	restore_lines(s, c, home);
@@ -273,23 +337,24 @@ static void go_home(struct xe_ssw *s, struct xe_conn *c, const struct xe_home *h
 		c->early_fin_at = h->early_fin_at;
 		xe_ssw_note_fin(s, c, h->early_fin_at);
 	}
-	tell(s, c, h);
+	c->squeezed = h->squeezed;
+	c->lacking = c->ranges > 0;
+	if (c->state == XE_CONN_ESTABLISHED) /* else the old TCP waits for the peer, too */
+		tell(s, c);
 }
 
 void xe_ssw_roll_back(struct xe_ssw *s, xe_ns now)
 {
 	s->generation = s->home_generation;
-	XE_LOG_COMMIT(xe_log_head(&s->log)->generation, s->generation);
 	s->recovering = s->replaying = s->first_byte = false;
 	s->faking = s->to_reestablish = 0;
 	for (uint32_t i = 0; i < s->log.slots; i++) {
-		if (s->conn[i].state != XE_CONN_FREE)
+		if (s->home_of[i] != XE_LOG_NONE)
 			go_home(s, &s->conn[i], home_of(s, i));
 	}
-	for (uint32_t i = 0; i < s->held_count; i++) { /* the new TCP's never were */
-		if (s->held[i].to == XE_TO_NETWORK)
-			s->held[i].len = 0;
-	}
+	xe_ssw_restore_log(s);
+	s->tell_again_at = now + XE_SSW_TELL_AGAIN;
+	xe_ssw_unsend(s);
 	end(s);
 	settle_all(s, now);
 }

@@ -1603,6 +1603,20 @@ static void test_synack_repeated(void)
 	expect_quiet();
 }
 
+/* The peer may have taken the last one: what the next TCP says is not older (PAWS). */
+static void test_timestamp_of_a_repeated_synack(void)
+{
+	half_open();
+	w.own_ts += 3000;
+	xe_assert(out_synack(w.own_isn, peer_seq(0)) == XE_PASS);
+	xe_assert(in(XE_ACK, 0, 0, NULL, 0) == XE_PASS);
+	w.own_ts -= 3000;
+	fail_over(50);
+	xe_assert(xe_seq_ge(w.p.seg.opt.tsval, 0xffffff00u + 3000));
+	xe_assert(out(XE_ACK, 0, 0, 5) == XE_PASS);
+	xe_assert(xe_seq_gt(w.p.seg.opt.tsval, 0xffffff00u + 3000));
+}
+
 static void test_synack_of_another(void)
 {
 	handshake();
@@ -1665,12 +1679,14 @@ static void test_peer_fin_replayed(void)
 {
 	handshake();
 	xe_assert(in(XE_ACK | XE_FIN, 0, 0, stream_bytes, 10) == XE_PASS);
+	xe_assert(out(XE_ACK, 0, 11, 0) == XE_PASS);
 	fault();
 	expect_own(XE_TO_GUEST, XE_SYN);
 	xe_assert(w.p.seg.seq == peer_seq(10) - 1);
 	xe_assert(answer_fake(5) == XE_DROP);
 	expect_own(XE_TO_GUEST, XE_ACK);
 	expect_own(XE_TO_NETWORK, XE_ACK);
+	xe_assert(w.p.seg.ack == peer_seq(11)); /* an ack does not go back */
 	expect_own(XE_TO_GUEST, XE_ACK | XE_FIN);
 	xe_assert(w.p.seg.seq == peer_seq(10) && w.p.seg.ack == 6);
 	xe_assert(out(XE_ACK, 0, 11, 0) == XE_PASS && slot()->ack_sent == 11);
@@ -1958,6 +1974,7 @@ static const struct test tests[] = {
 	TEST(test_half_done_handshake_other_shift),
 	TEST(test_fin_acked_before_the_fault),
 	TEST(test_synack_repeated),
+	TEST(test_timestamp_of_a_repeated_synack),
 	TEST(test_synack_of_another),
 	TEST(test_no_listener_yet),
 	TEST(test_half_done_handshake),

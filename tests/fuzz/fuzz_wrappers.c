@@ -32,6 +32,8 @@ enum operation {
 	GARBAGE,
 	EGRESS,
 	SCRIBBLE,
+	TRY,
+	END_TRIAL,
 	OPERATIONS,
 };
 
@@ -95,12 +97,27 @@ static void stage(struct world *w)
 {
 	uint8_t arg = input8(&w->in);
 
-	if (w->up && w->listener >= 0)
+	if (w->up && w->listener >= 0 && w->trying) /* the new one died */
+		trial_roll_back(w, arg & 2);
+	else if (w->up && w->listener >= 0)
 		world_fence(w);
 	else if (!w->up)
 		world_boot(w, arg & 1);
 	else
 		world_listen(w);
+}
+
+/* Accepted when it has shown that it does, or when the old one dies meanwhile. */
+static void end_trial(struct world *w)
+{
+	uint8_t arg = input8(&w->in);
+
+	if (!w->trying)
+		return;
+	if ((w->replayed && arg & 1) || (arg & 6) == 6)
+		trial_accept(w);
+	else
+		trial_roll_back(w, false);
 }
 
 static void operate(struct world *w, enum operation op, xe_ns *time_left)
@@ -126,6 +143,8 @@ static void operate(struct world *w, enum operation op, xe_ns *time_left)
 		[GARBAGE] = "garbage",
 		[EGRESS] = "egress",
 		[SCRIBBLE] = "scribble",
+		[TRY] = "try",
+		[END_TRIAL] = "end trial",
 	};
 
 	tell("%llu us: %s\n", (unsigned long long)(w->now / XE_US), name[op]);
@@ -161,6 +180,7 @@ static void operate(struct world *w, enum operation op, xe_ns *time_left)
 			service_run(w, &w->session[i], sizeof(w->session[i].bytes));
 		break;
 	case FAIL_OVER:
+		trial_accept(w); /* the old one died before */
 		world_fence(w);
 		world_boot(w, true);
 		break;
@@ -181,6 +201,12 @@ static void operate(struct world *w, enum operation op, xe_ns *time_left)
 		break;
 	case SCRIBBLE:
 		hostile_scribble(w);
+		break;
+	case TRY:
+		trial_begin(w, input8(&w->in) & 3);
+		break;
+	case END_TRIAL:
+		end_trial(w);
 		break;
 	default:
 		abort();

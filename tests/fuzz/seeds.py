@@ -14,6 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 SHAPES = (0, 1, 2, 3, 4, 20, 36, 55)
 SIZES = (0b11_110_110, 0, 0b10_010_010, 0b11_100_001)
+KINDS = ("flight", "fault", "stages", "segment", "egress", "scribble", "trial", "trial")
 
 
 def operations(source: Path) -> dict[str, int]:
@@ -55,13 +56,20 @@ class Script:
 
     def trouble(self) -> None:
         """One thing that goes wrong."""
-        kind = self.rng.choice(("flight", "fault", "stages", "segment", "egress", "scribble"))
+        kind = self.rng.choice(KINDS)
         draw = self.rng.randrange
         if kind == "flight":
             for name in ("DROP", "DUPLICATE", "DELIVER"):
                 self.do(name, draw(256))
         elif kind == "fault":
             self.do("FAIL_OVER")
+        elif kind == "trial":
+            self.do("TRY", draw(256))
+            self.settle(draw(3))
+            if self.rng.random() < 0.5:
+                self.do("WRITE", draw(128), draw(256))
+                self.settle(draw(3))
+            self.do("END_TRIAL", draw(256))
         elif kind == "stages":
             for _ in range(3):
                 self.do("STAGE", draw(2))
@@ -163,6 +171,9 @@ def dictionary() -> str:
         "request": (op["WRITE"], 0, 200, op["DELIVER_SOME"], 31, op["SERVE_ALL"]),
         "fault": (op["FAIL_OVER"], op["DELIVER_SOME"], 31, op["SERVE_ALL"]),
         "fence": (op["STAGE"], 0, op["DELIVER_SOME"], 31, op["STAGE"], 0),
+        "try": (op["TRY"], 1, op["DELIVER_SOME"], 31, op["SERVE_ALL"]),
+        "accept": (op["DELIVER_SOME"], 31, op["SERVE_ALL"], op["END_TRIAL"], 1),
+        "roll back": (op["END_TRIAL"], 0, op["DELIVER_SOME"], 31, op["SERVE_ALL"]),
         "more": (op["COMMAND"], 0, 0, op["DELIVER_SOME"], 31, op["SERVE_ALL"]),
         "shut": (op["COMMAND"], 4, 0, op["DELIVER_SOME"], 31, op["SERVE_ALL"]),
         "payload": (op["SEGMENT"], 0, 0, 1),

@@ -42,6 +42,8 @@ struct client {
 	bool tainted;  /* somebody else may have written into the stream, or spoiled its log */
 	bool aborted;  /* the service asked for its end */
 	bool ended;    /* ... and answers nothing more after a command of this client */
+	bool told;     /* packets came from the service: the highest ack, and timestamp */
+	uint32_t told_ack, told_ts;
 	uint32_t sent, echo, received;
 	uint8_t bytes[SENT], answer[ECHO];
 };
@@ -59,6 +61,21 @@ struct session {
 	uint8_t bytes[2048], answer[4096];
 };
 
+/* The guest that waits while another one is tried, and what the peers knew of it. */
+struct home {
+	struct xe_sockets server;
+	bool attached, paused, index_spoiled, ring_lost;
+	int listener;
+	uint32_t ringed;
+	bool aborted[CLIENTS];
+	struct session session[SESSIONS];
+	struct packet ring[RING];
+	struct {
+		uint64_t sent, right_edge;
+		bool fin;
+	} slot[64];
+};
+
 struct world {
 	struct input in;
 	xe_ns now;
@@ -68,6 +85,8 @@ struct world {
 	bool up;       /* a server TCP is there */
 	bool attached; /* ... and has the log */
 	bool paused;
+	bool trying;   /* ... and it is tried; `home` waits */
+	bool replayed; /* it has shown that it does */
 	bool index_spoiled; /* in this generation */
 	int listener;
 	uint32_t generation;
@@ -83,6 +102,7 @@ struct world {
 	uint8_t order[FLIGHTS]; /* of `flight`: first those under way, then the free ones */
 	uint32_t ringed;
 	struct packet flight[FLIGHTS], ring[RING]; /* not cleared between runs */
+	struct home home;
 };
 
 /* With FUZZ_TRACE set, what happens is told on stderr. */
@@ -123,8 +143,23 @@ void service_accept(struct world *w);
 /* One read of at most `most` bytes, and what follows from it; whether there was one. */
 bool service_run(struct world *w, struct session *s, size_t most);
 
+/* One round of everybody: packets, service, clients; whether anything is left to wait for. `weary`:
+ * what nobody looks at any more is lost. */
+bool world_step(struct world *w, bool weary);
 /* Whatever happened, what is left of the connections comes to its end. */
 void world_drain(struct world *w);
+
+/* trial.c: another guest is tried while this one waits. */
+void trial_begin(struct world *w, bool listen);
+/* The old one is dead, or not needed any more. */
+void trial_accept(struct world *w);
+/* `died`: the VMM saw that first. */
+void trial_roll_back(struct world *w, bool died);
+/* As the VMM ends it: the new one has shown that it does, or some time has passed. */
+void trial_drain(struct world *w);
+/* Events of the wrapper, and a packet that leaves for a client. */
+void trial_hear(struct world *w);
+void trial_leave(struct world *w, struct client *client, const struct xe_packet *p);
 
 /* hostile.c: what peers and guests may try. */
 void hostile_segment(struct world *w);
