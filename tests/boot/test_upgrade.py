@@ -339,7 +339,7 @@ def test_a_fault_at_a_step(system: System, new_root: tuple[str, ...], what: str,
 def test_the_primary_dies_while_the_new_version_starts(
     system: System, tmp_path: Path, new_root: tuple[str, ...], delay: float
 ) -> None:
-    """It takes over if it comes up; else another backup does, of the old version."""
+    """A backup of the old version takes over."""
     before = runs(system)
     slow = f"""
 import asyncio
@@ -359,7 +359,7 @@ async def main(argv):
     assert system.run_until(lambda: bool(results), 100)
     (result,) = results
     assert result.outcome is Outcome.INTERRUPTED and "kernel fault of d1" in result.reason
-    assert runs(system) == (before if delay > 1 else before.replace(before.split()[0], new))
+    assert runs(system) == before
     assert client.right(system) and client.got == [DATA] * 4
     assert upgrade(system, UpgradeRequest(arguments=new_root)).outcome is Outcome.UPGRADED
 
