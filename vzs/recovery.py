@@ -23,6 +23,7 @@ BOOT_TIMEOUT_NS = 20_000_000_000
 RETRY_NS = 500_000_000
 RECOVERY_TIMEOUT_NS = 30_000_000_000
 TRIAL_TIMEOUT_NS = 5_000_000_000  # the service stands still for as long
+COMPARE_TIMEOUT_NS, COMPARE_RETRY_NS = 5_000_000_000, 10_000_000  # it does not
 WRAPPER_EVENTS = {
     WrapperEvent.UNPROTECTED: "connection-unprotected",
     WrapperEvent.RESET: "connection-reset",
@@ -33,7 +34,8 @@ WRAPPER_EVENTS = {
 }
 
 
-REFUSED = {errno.EBUSY: "some connections are not protected, or are still recovered"}
+UNPROTECTED = "some connections are not protected"
+COMPARED = "the output of some connections is still compared after a recovery"
 UNTRIED = "its version is another one, and has not been tried"
 
 
@@ -69,6 +71,7 @@ class RecoveryManager:
         self._vmm = vmm
         self._policy = policy
         self._recoveries: dict[int, Recovery] = {}  # by fenced primary
+        self._quiesced_at: dict[int, int] = {}  # a primary that can't be left yet: since when
         self.diagnosis = Diagnosis(vmm, policy.diagnosis)
         self._restarts = Restarts(vmm, policy.restart)
         vmm.subscribe(self.handle)
@@ -145,13 +148,30 @@ class RecoveryManager:
         try:
             self._vmm.try_backup(primary)
         except OSError as error:
-            number = error.errno or errno.EIO
-            self._vmm.emit("rolled-back", primary, reason=REFUSED.get(number, str(error)))
-            self._vmm.complete(primary, -number)
+            self._can_not_try(primary, error.errno or errno.EIO)
             return
+        self._quiesced_at.clear()
         self._vmm.emit("quiet", primary)
         recovery = self._recoveries[primary] = Recovery(None, trial=True)
         self._hand_over(primary, recovery)
+
+    def _can_not_try(self, primary: int, number: int) -> None:
+        """What still compares an earlier recovery's output gets a while: the primary serves on."""
+        vmm = self._vmm
+        unprotected = vmm.log_info(primary)["unprotected"] if number == errno.EBUSY else 0
+        since = self._quiesced_at.setdefault(primary, vmm.now)
+        if number == errno.EBUSY and not unprotected and vmm.now - since < COMPARE_TIMEOUT_NS:
+            vmm.call_later(COMPARE_RETRY_NS, lambda: self._quiesce_again(primary))
+            return
+        self._quiesced_at.clear()
+        reason = UNPROTECTED if unprotected else COMPARED if number == errno.EBUSY else ""
+        vmm.emit("rolled-back", primary, reason=reason or errno.errorcode.get(number, str(number)))
+        vmm.complete(primary, -number)
+
+    def _quiesce_again(self, primary: int) -> None:
+        pair = self._vmm.pair(primary)
+        if pair is not None and pair.primary == primary and pair.state is PairState.MIGRATING:
+            self._vmm.signal(primary, ZlSignal.QUIESCE)
 
     def backup_ready(self, primary: int) -> None:
         """The backup has booted: a recovery that waited for it goes on."""

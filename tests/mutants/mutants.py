@@ -155,7 +155,13 @@ MUTANTS = (
     ),
     Mutant(
         "paws-ignored",
-        (Change(RECOVER, "c->ts_delta = c->own_tsval + 1 - c->tcp_ts0;", "c->ts_delta = 0;"),),
+        (
+            Change(
+                EGRESS,
+                "xe_wire_set_tsval(p, c->own_tsval);",
+                "xe_wire_set_tsval(p, p->seg.opt.tsval);",
+            ),
+        ),
         ("get", "--faults", "60"),
     ),
     Mutant(
