@@ -33,7 +33,10 @@ WRAPPER_EVENTS = {
 }
 
 
-REFUSED = {errno.EBUSY: "some connections are not protected"}
+REFUSED = {
+    errno.EBUSY: "some connections are not protected",
+    errno.EAGAIN: "the last replay is not over",
+}
 
 
 @dataclass(frozen=True, slots=True)
