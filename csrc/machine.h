@@ -110,7 +110,8 @@ void xe_machine_sync(struct xe_machine *m);
 int xe_machine_fence(struct xe_machine *m, uint32_t primary);
 /* The service died, its kernel did not: no TCP has its connections until it replays in place. */
 int xe_machine_restart(struct xe_machine *m, uint32_t primary);
-/* A quiesced primary waits while its backup is tried; -EBUSY: not with unprotected connections.
+/* A quiesced primary waits while its backup is tried; -EBUSY: not with unprotected connections,
+ * -EAGAIN: not while a replay is still compared.
  * Then the backup stays, or the primary goes on and the backup is fenced and forgotten. */
 int xe_machine_try(struct xe_machine *m, uint32_t primary);
 int xe_machine_accept(struct xe_machine *m, uint32_t primary);

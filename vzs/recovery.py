@@ -34,8 +34,10 @@ WRAPPER_EVENTS = {
 }
 
 
-UNPROTECTED = "some connections are not protected"
-COMPARED = "the output of some connections is still compared after a recovery"
+REFUSED = {
+    errno.EBUSY: "some connections are not protected",
+    errno.EAGAIN: "the output of some connections is still compared after a recovery",
+}
 UNTRIED = "its version is another one, and has not been tried"
 
 
@@ -158,14 +160,13 @@ class RecoveryManager:
     def _can_not_try(self, primary: int, number: int) -> None:
         """What still compares an earlier recovery's output gets a while: the primary serves on."""
         vmm = self._vmm
-        unprotected = vmm.log_info(primary)["unprotected"] if number == errno.EBUSY else 0
         since = self._quiesced_at.setdefault(primary, vmm.now)
-        if number == errno.EBUSY and not unprotected and vmm.now - since < COMPARE_TIMEOUT_NS:
+        if number == errno.EAGAIN and vmm.now - since < COMPARE_TIMEOUT_NS:
             vmm.call_later(COMPARE_RETRY_NS, lambda: self._quiesce_again(primary))
             return
         self._quiesced_at.clear()
-        reason = UNPROTECTED if unprotected else COMPARED if number == errno.EBUSY else ""
-        vmm.emit("rolled-back", primary, reason=reason or errno.errorcode.get(number, str(number)))
+        reason = REFUSED.get(number, errno.errorcode.get(number, str(number)))
+        vmm.emit("rolled-back", primary, reason=reason)
         vmm.complete(primary, -number)
 
     def _quiesce_again(self, primary: int) -> None:

@@ -64,9 +64,9 @@ void xe_ssw_detach(struct xe_ssw *s, xe_ns now);
 /* A new TCP is there: re-establish; the number of connections to do. */
 uint32_t xe_ssw_replay(struct xe_ssw *s, xe_ns now);
 
-/* Like xe_ssw_detach, but the old domain only waits: the next TCP is tried. -EBUSY while no TCP
- * is there, a connection is unprotected or its output is still compared, -ENOMEM. It ends with one of the other two: the new
- * TCP stays, or the old one goes on as if nothing had been. */
+/* Like xe_ssw_detach, but the old domain only waits: the next TCP is tried. -EBUSY while no TCP is
+ * there or a connection is unprotected, -EAGAIN while output of one is still compared, -ENOMEM. It
+ * ends with one of the other two: the new TCP stays, or the old one goes on as if nothing had been. */
 int xe_ssw_try(struct xe_ssw *s, xe_ns now);
 void xe_ssw_accept(struct xe_ssw *s, xe_ns now);
 void xe_ssw_roll_back(struct xe_ssw *s, xe_ns now);

@@ -60,17 +60,32 @@ static uint32_t count_in_use(const struct xe_ssw *s)
 	return n;
 }
 
-/* An earlier replay is over: what is compared is not only what this service will yet write. */
-static bool settled(const struct xe_ssw *s)
+static bool says_replayed(const struct xe_ssw *s, const struct xe_conn *c)
 {
+	const struct xe_log_slot *slot = xe_conn_slot(s, c);
+
+	return (XE_LOG_LOAD(slot->nsw_flags) & XE_LOG_REPLAYED) &&
+	       slot->nsw_incarnation == c->incarnation && slot->nsw_generation == s->generation;
+}
+
+/* The old TCP knows all, and has said again what another one before it had sent: what is acked
+ * meanwhile can't be compared any more. */
+static int may_wait(const struct xe_ssw *s)
+{
+	bool compares = false;
+
+	if (s->home || s->recovering)
+		return -EBUSY;
 	for (uint32_t i = 0; i < s->log.slots; i++) {
 		const struct xe_conn *c = &s->conn[i];
 
-		if ((c->state == XE_CONN_ESTABLISHED || c->state == XE_CONN_SYN_RCVD) &&
-		    (c->unprotected || c->verified < c->check_line))
-			return false;
+		if (c->state != XE_CONN_ESTABLISHED && c->state != XE_CONN_SYN_RCVD)
+			continue;
+		if (c->unprotected)
+			return -EBUSY;
+		compares |= c->verified < c->check_line && !says_replayed(s, c);
 	}
-	return true;
+	return compares ? -EAGAIN : 0;
 }
 
 static bool served(const struct xe_ssw *s, const struct xe_conn *c)
@@ -108,8 +123,10 @@ void xe_ssw_trial_free(struct xe_ssw *s)
 
 int xe_ssw_try(struct xe_ssw *s, xe_ns now)
 {
-	if (s->home || s->recovering || !settled(s))
-		return -EBUSY;
+	int rc = may_wait(s);
+
+	if (rc)
+		return rc;
 	xe_ssw_trial_free(s);
 	s->home = malloc((count_in_use(s) + 1) * sizeof(*s->home));
 	s->home_of = malloc(s->log.slots * sizeof(*s->home_of));
@@ -189,13 +206,9 @@ uint64_t xe_ssw_home_edge(const struct xe_ssw *s, const struct xe_conn *c)
 static bool replayed(const struct xe_ssw *s, uint32_t i)
 {
 	const struct xe_conn *c = &s->conn[i];
-	const struct xe_log_slot *slot = xe_conn_slot(s, c);
+	bool live = c->state == XE_CONN_ESTABLISHED || c->state == XE_CONN_SYN_RCVD;
 
-	if ((c->state != XE_CONN_ESTABLISHED && c->state != XE_CONN_SYN_RCVD) ||
-	    !home_of(s, i)->served)
-		return true;
-	return (XE_LOG_LOAD(slot->nsw_flags) & XE_LOG_REPLAYED) &&
-	       slot->nsw_incarnation == c->incarnation && slot->nsw_generation == s->generation;
+	return !live || !home_of(s, i)->served || says_replayed(s, c);
 }
 
 xe_ns xe_ssw_trial_poll_at(const struct xe_ssw *s)

@@ -241,12 +241,16 @@ static void test_refused(void)
 	try();
 	xe_assert(xe_ssw_try(w.s, w.now) == -EBUSY);
 	accept();
-	xe_assert(xe_ssw_try(w.s, w.now) == -EBUSY); /* what is in flight is not compared yet */
-	xe_assert(out(XE_ACK, 400, 500, 100) == XE_PASS);
+	xe_assert(xe_ssw_try(w.s, w.now) == -EAGAIN); /* what is in flight is not compared yet */
+	serve(XE_LOG_REPLAYED); /* ... but it is, by the service */
+	xe_assert(xe_ssw_try(w.s, w.now) == 0);
+	roll_back();
+	expect(XE_TO_GUEST, XE_ACK, 0);
 	xe_ssw_detach(w.s, w.now);
 	xe_assert(xe_ssw_try(w.s, w.now) == -EBUSY);
 	xe_ssw_replay(w.s, w.now);
 	xe_assert(xe_ssw_try(w.s, w.now) == -EBUSY);
+	w.new.isn += 5000;
 	answer();
 	xe_assert(out(XE_ACK, 400, 500, 100) == XE_PASS);
 	xe_ssw_unprotect(w.s, conn(), ENOSPC);

@@ -66,7 +66,7 @@ void trial_begin(struct world *w, bool listen)
 		return;
 	rc = xe_ssw_try(w->ssw, w->now);
 	if (rc) {
-		xe_assert(rc == -EBUSY);
+		xe_assert(rc == -EBUSY || rc == -EAGAIN);
 		return;
 	}
 	tell("  the trial begins\n");

@@ -146,7 +146,7 @@ class Vmm:
 
     def try_backup(self, primary: int) -> None:
         """Pauses a quiesced primary while its backup is tried. OSError: EBUSY while connections are
-        unprotected, ENOMEM."""
+        unprotected, EAGAIN while the last replay is not over, ENOMEM."""
         self._backend.vzs_try(primary)
 
     def accept(self, primary: int) -> None:
