@@ -27,7 +27,7 @@ def forked(course: Course, points: Sequence[Point]) -> list[Outcome]:
 
 
 @pytest.mark.parametrize("scenario", ["put", "echo", "keep-alive"])
-@pytest.mark.parametrize("at", ["events", "calls", STORES])
+@pytest.mark.parametrize("at", ["events", "calls", "turns", STORES])
 def test_a_child_is_what_a_run_from_the_beginning_is(scenario: str, at: str) -> None:
     course = Course(scenario, "lossy", 3)
     points = [

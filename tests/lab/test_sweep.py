@@ -104,7 +104,7 @@ def test_same_seed_same_run_other_seed_another() -> None:
 
 
 def calm(events: int) -> Verdict:
-    return Verdict((), events, events // 2, 0, 1, 1, 0)
+    return Verdict((), events, events // 2, 0, events, 1, 1, 0)
 
 
 def test_a_plan_is_a_function_of_its_seed() -> None:

@@ -59,10 +59,11 @@ def test_an_upgrade_that_ends_otherwise_is_reported(
     with workspace() as root, Trial(Course("get", "clean", 2), root) as run:
         point = Point((Fault("upgrade", version),), "events", (150,))
         run.advance([point], lambda arrived: True)
-        assert run._upgrade is not None
+        assert run._upgraded is not None
+        upgrade = run._upgraded.upgrade
         ended = UpgradeResult(outcome, "said so", 1, 2, ()) if outcome else None
-        run.system.run_until(lambda: run._upgrade.result is not None, 60)  # type: ignore[union-attr]
-        run._upgrade.result = ended
+        run.system.run_until(lambda: upgrade.result is not None, 60)
+        upgrade.result = ended
         monkeypatch.setattr(trial, "UPGRADE_SECONDS", 0.1)
         (failure,) = run.finish().failures
     wanted = f"upgrade ({version}): {outcome}: said so" if outcome else "the upgrade does not end"

@@ -66,18 +66,18 @@ class Task:
             firsts = list(range(0, length, plan.every))
         else:
             firsts = [rng.randrange(length) for _ in range(self.count)]
-        return [self._point(first, calm.events, rng) for first in firsts]
+        counted = calm.instants("turns" if plan.at == "turns" else "events")
+        return [self._point(first, counted, rng) for first in firsts]
 
     def length(self, calm: Verdict) -> int:
         """Instants of the run."""
-        counts = {"events": calm.events, "calls": calm.calls, "stores": calm.stores}
-        return counts[self.plan.at]
+        return calm.instants(self.plan.at)
 
-    def _point(self, first: int, events: int, rng: random.Random) -> Point:
+    def _point(self, first: int, length: int, rng: random.Random) -> Point:
         plan = self.plan
         kinds = (plan.kinds, *[plan.later or plan.kinds] * (plan.repeat - 1))
         faults = tuple(rng.choice(each) for each in kinds)
-        most = events // plan.repeat + 1
+        most = length // plan.repeat + 1
         most = min(most, MIDDLE) if plan.later else most
         later = (rng.randrange(most) for _ in range(plan.repeat - 1))
         return Point(faults, plan.at, (first, *later))

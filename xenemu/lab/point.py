@@ -6,8 +6,9 @@ KIND is `app`, `kernel` or `backup`, also with how it dies: `app.SIGSEGV`, `kern
 `upgrade`, with the version that it is to (versions.py): `upgrade.deaf`; `none` for the run without
 a fault. A service of SCENARIO/same-domain that fails is started again where it was. AT says what
 the first index counts from the client's start: `events` of the machine, socket `calls` of the
-primary's processes (each has a before and an after), or `stores` of the log. Each further index is
-a number of events after the fault before.
+primary's processes (each has a before and an after), `stores` of the log, or `turns`: of each
+kernel's processes and of the VMM, many of them in one event. Each further index is a number of
+events, or turns, after the fault before.
 """
 
 import errno
@@ -18,7 +19,7 @@ from xenemu.lab.scenarios import LINKS, SCENARIOS, Scenario
 from xenemu.lab.versions import VERSIONS, request
 from xenemu.machine import Machine
 
-WHENS = ("events", "calls", "stores")
+WHENS = ("events", "calls", "stores", "turns")
 NONE, UPGRADE, SAME_DOMAIN = "none", "upgrade", "same-domain"
 # What `--how any` draws from. A stall of 25 ms is found out, and over, while the backup recovers.
 HOWS = {

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xenemu.boot import Outcome, System, Upgrade, add_client, small_config
+from xenemu.boot import System, add_client, small_config
 from xenemu.boot.config import MIB, SERVICE_IP
 from xenemu.guest import Process
 from xenemu.lab.clients import Report
 from xenemu.lab.point import Course, Point
 from xenemu.lab.scenarios import LINKS
 from xenemu.lab.services import PORT
-from xenemu.lab.versions import BAD, GOOD
+from xenemu.lab.upgraded import DIVERGED, Upgraded, loud
 from xenemu.lab.witness import Witness
 
 NS = 1_000_000_000
@@ -29,10 +29,8 @@ PROTECTED_SECONDS = 60.0
 QUIET_SECONDS = 130  # TIME_WAIT and tombstones are over
 CLEANUP_EVERY = 50  # runs of which one is followed until nothing is left of it
 MTIME = 1_100_000_000  # of the files that are served: it is in their answers
-DIVERGED = "connection-diverged"
 LOUD = ("connection-unprotected", "connection-reset", DIVERGED)
 LOST = ("no-backup", "recovery-failed")
-UNDONE = "rolled-back"
 UPGRADE_SECONDS = 300.0
 START_SECONDS = 0.05  # of a service that is started again
 
@@ -64,10 +62,16 @@ class Verdict:
     events: int
     calls: int  # hooks of them: one before, one after
     stores: int
+    turns: int
     time: int
     trace_hash: int
     faults: int
     lost: bool = False
+
+    def instants(self, at: str) -> int:
+        """How many there were of those that an index may count (WHENS)."""
+        count: int = getattr(self, at)
+        return count
 
 
 @dataclass(slots=True)
@@ -114,8 +118,10 @@ class Trial:
         self.faults = 0
         self._first_trace = 1 << 62
         self._error: Exception | None = None
-        self._upgrade: Upgrade | None = None
-        self._version = ""
+        self._upgraded: Upgraded | None = None
+        self._turns = 0
+        self._turn_stop = -1
+        self._at_turn = self._turn_reached
         self._start()
 
     def _write_files(self) -> None:
@@ -135,6 +141,7 @@ class Trial:
         self._first_event, self._began = self._core.event_index, system.now
         self._first_store = self._core.stores
         system.primary().kernel.socket_call_hook = self._socket_call
+        system.machine.turn_hook = self._turn
         program = self.scenario.program_of(self.course.seed, self._report)
         self._client: Process = kernel.spawn(program)
 
@@ -156,10 +163,18 @@ class Trial:
         self._stops, self._arrive = list(reversed(points)), arrive
         if points and points[0].at == "events":
             self._advance_by_events()
-        elif points and points[0].at == "calls":
-            self._advance_by_calls()
         elif points:
-            self._advance_by_stores()
+            ways = {
+                "calls": self._await_call,
+                "stores": self._await_store,
+                "turns": self._await_turn,
+            }
+            ways[points[0].at]()
+            while self._stops and not self._client.exited and self._fated is None:
+                self.system.machine.step(self.system.now + NS)
+            self._call_stop = -1
+            if self._fated is None:
+                self._turn_stop = -1
 
     def _advance_by_events(self) -> None:
         while self._stops and not self._client.exited and self._fated is None:
@@ -173,22 +188,14 @@ class Trial:
             self.system.machine.step(self.system.now + NS, until - self.events)
         return not self._client.exited
 
-    def _advance_by_calls(self) -> None:
+    def _await_call(self) -> None:
         self._call_stop = self._stops[-1].indices[0]
-        while self._stops and not self._client.exited and self._fated is None:
-            self.system.machine.step(self.system.now + NS)
-        self._call_stop = -1
 
     def _socket_call(self, process: Process, name: str, before: bool) -> None:
         while self._calls == self._call_stop and self._fated is None:
             self._stop_here()
             self._call_stop = self._stops[-1].indices[0] if self._stops else -1
         self._calls += 1
-
-    def _advance_by_stores(self) -> None:
-        self._await_store()
-        while self._stops and not self._client.exited and self._fated is None:
-            self.system.machine.step(self.system.now + NS)
 
     def _await_store(self) -> None:
         self._core.stop_at_store(
@@ -201,6 +208,27 @@ class Trial:
             self._stop_here()
         if self._stops and self._fated is None:
             self._await_store()
+
+    def _await_turn(self) -> None:
+        self._turn_stop = self._stops[-1].indices[0]
+
+    def _turn(self) -> None:
+        while self._turns == self._turn_stop:
+            self._turn_stop = -1
+            self._at_turn()
+        self._turns += 1
+
+    def _turn_reached(self) -> None:
+        self._stop_here()
+        if self._stops and self._fated is None:
+            self._await_turn()
+
+    def _await_next(self, number: int) -> None:
+        """The next fault comes so many turns after the one before: while other work goes on."""
+        point = self._fated
+        if point is not None and point.at == "turns" and number < len(point.indices):
+            self._turn_stop = self._turns + point.indices[number]
+            self._at_turn = lambda: self._inject(number)
 
     def _stores(self) -> int:
         """Stores of the log since the client's start; 0 where the core does not count them."""
@@ -221,32 +249,41 @@ class Trial:
         try:
             upgrade = self._fated.faults[number].inject(self.system)
             if upgrade is not None:
-                self._upgrade, self._version = upgrade, self._fated.faults[number].version
+                version = self._fated.faults[number].version
+                self._upgraded = Upgraded(self.system, upgrade, version)
         except ProcessLookupError:
             self.faults -= 1  # nothing was left to crash
         except Exception as error:  # noqa: BLE001 - not into the guest's step that we are in
             self._error = error
+        self._await_next(number + 1)
+
+    def _meet_the_rest(self, point: Point) -> None:
+        if point.at == "turns":
+            while self._turn_stop >= 0 and not self._client.exited:
+                self.system.machine.step(self.system.now + NS)
+            self._turn_stop = -1
+            return
+        for number, count in enumerate(point.indices[1:], start=1):
+            if not self._run_events(count):
+                break
+            self._inject(number)
 
     def finish(self) -> Verdict:
         """The rest of the point's faults, the rest of the run, and what the witness says.
         Raises what went wrong with a fault."""
+        if self._fated is not None:
+            self._meet_the_rest(self._fated)
         if self._error is not None:
             raise self._error
-        point = self._fated
-        indices = point.indices if point is not None else ()
-        for number, count in enumerate(indices[1:], start=1):
-            if not self._run_events(count):
-                break
-            self._inject(number)
         bound = BOUND_SECONDS if self.in_order else LOSSY_BOUND_SECONDS
         ended = self.system.run_until(lambda: self._client.exited, bound)
-        upgrade = self._upgrade
-        if upgrade is not None:
+        if self._upgraded is not None:
+            upgrade = self._upgraded.upgrade
             self.system.run_until(lambda: upgrade.result is not None, UPGRADE_SECONDS)
         return self._judge(ended, bound)
 
     def _judge(self, ended: bool, bound: float) -> Verdict:
-        system, core, report = self.system, self._core, self._report
+        system, core, report, upgraded = self.system, self._core, self._report, self._upgraded
         events, time, trace_hash = self.events, system.now - self._began, core.trace_hash
         if ended:
             system.run_for(0.02)  # the last acks
@@ -254,48 +291,28 @@ class Trial:
         wrong, broken = self.witness.verdict()
         names = [event.name for event in system.log.since()]
         lost = self.faults > 1 and any(name in LOST for name in names)
-        loud = [name for name in LOUD + LOST if name in names]
-        if UNDONE in names and "connection-reset" not in loud and DIVERGED in loud:
-            loud.remove(DIVERGED)  # in a trial: the clients have seen nothing of it
-        if self._answers_otherwise():  # what is asked after the upgrade; so nothing is changed
-            broken, ended = [line for line in broken if "a reset reached" in line], True
+        heard = loud(system.log.since(), LOUD + LOST)
+        otherwise = upgraded is not None and upgraded.answers_otherwise
+        if upgraded is not None and otherwise:
+            wrong += upgraded.mixtures(self.witness.connections)
+            broken = upgraded.still_broken(broken)
         else:
             wrong, broken = report.wrong + wrong, report.broken + broken
-        broken += [f"event {name}" for name in loud] + self._upgrade_failures()
-        if self.scenario.diverges and DIVERGED in names:
+        broken += [f"event {name}" for name in heard]
+        if self.scenario.diverges and DIVERGED in heard:
             broken = []
         if not ended:
             broken.append(f"the client hangs: not done {bound:g} s after the fault")
+        if upgraded is not None and not (self.scenario.diverges and DIVERGED in names):
+            broken += upgraded.failures(self.faults == 1)
         wrong += fenced_that_spoke(core.trace(self._first_trace))
-        if ended and not broken and not wrong and not loud and not self._answers_otherwise():
+        if ended and not (broken or wrong or heard or otherwise):
             wrong += self._stored() + self._cleaned_up()
         return Verdict(
             failures=tuple(wrong if lost else wrong + broken),
-            events=events, calls=self._calls, stores=self._stores(), time=time,
-            trace_hash=trace_hash, faults=self.faults, lost=lost,
+            events=events, calls=self._calls, stores=self._stores(),
+            turns=self._turns, time=time, trace_hash=trace_hash, faults=self.faults, lost=lost,
         )  # fmt: skip
-
-    def _answers_otherwise(self) -> bool:
-        """The service is another one now, and no answer had begun before."""
-        result = None if self._upgrade is None else self._upgrade.result
-        done = result is not None and result.outcome is Outcome.UPGRADED
-        return done and self._version not in GOOD + BAD
-
-    def _upgrade_failures(self) -> list[str]:
-        """How an upgrade may not end."""
-        if self._upgrade is None:
-            return []
-        result = self._upgrade.result
-        if result is None:
-            return ["the upgrade does not end"]
-        done = result.outcome is Outcome.UPGRADED
-        if (
-            done
-            if self._version in BAD
-            else not done and self.faults == 1 and self._version in GOOD
-        ):
-            return [f"upgrade ({self._version}): {result.outcome}: {result.reason}"]
-        return []
 
     def _stored(self) -> list[str]:
         """Uploads that are not on the disk as they were sent."""

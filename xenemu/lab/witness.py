@@ -143,6 +143,9 @@ class Connection:
     received: Stream | None = None
     acked: int = 0  # offset in `sent`, a FIN counted
     stamp: int | None = None
+    size: int = 0  # bytes that came
+    first_byte: int | None = None  # when
+    last_byte: int = 0
     wrong: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
@@ -171,6 +174,14 @@ class Connection:
             self._acks(segment)
         if segment.timestamp is not None:
             self._stamped(segment.timestamp)
+
+    def heard(self, time: int) -> None:
+        """A segment has come; notes when bytes came for the first, and for the last time."""
+        size = 0 if self.received is None else len(self.received.data)
+        if size > self.size:
+            self.first_byte = time if self.first_byte is None else self.first_byte
+            self.last_byte = time
+        self.size = size
 
     @property
     def _over(self) -> bool:
@@ -273,6 +284,7 @@ class Witness:
                 self._malformed.append(f"at {time} ns: of no connection of the client's")
             else:
                 connection.service_says(segment)
+                connection.heard(time)
 
     def _sent(self, segment: Segment) -> None:
         key = (segment.source_port, segment.destination, segment.destination_port)

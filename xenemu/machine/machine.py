@@ -76,6 +76,7 @@ class Machine:
         self._fds: dict[int, Callable[[], None]] = {}
         self._closed = False
         self.tap: Callable[[], None] | None = None  # after each run of the core: drains the capture
+        self.turn_hook: Callable[[], None] | None = None  # between two things that are atomic
 
     @property
     def now(self) -> int:
@@ -218,6 +219,8 @@ class Machine:
             self.step(self.core.now + SLICE_NS)
 
     def _dispatch(self, kind: int, node: int, generation: int, arg: int, a: int, b: int) -> None:
+        if self.turn_hook is not None:
+            self.turn_hook()
         if kind == WorkKind.FD:
             callback = self._fds.get(arg)
             if callback is not None:
@@ -260,6 +263,10 @@ class Machine:
         while busy:
             busy = False
             for node, handler in self._order:
-                if handler.runnable() and (node >= HOST or self._steps(node)):
+                if not handler.runnable():
+                    continue
+                if self.turn_hook is not None:
+                    self.turn_hook()
+                if node >= HOST or self._steps(node):
                     handler.run()
                     busy = True
