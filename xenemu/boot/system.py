@@ -137,6 +137,11 @@ class System:
 
         return self.machine.run_until(met, self.now + int(seconds * NS))
 
+    def step(self, until: int, max_events: int = 0) -> None:
+        """Machine.step; then listeners hear of what has happened."""
+        self.machine.step(until, max_events)
+        self._publish()
+
     def run_for(self, seconds: float) -> None:
         """Runs that much machine time."""
         self.run_until(lambda: False, seconds)
@@ -198,17 +203,17 @@ class System:
 
     def primary(self) -> Guest:
         """The current primary; OSError(ESRCH) when there is none."""
-        for domid, guest in sorted(self.guests.items()):
-            if self._role(domid) == "primary":
-                return guest
-        raise OSError(errno.ESRCH, "there is no primary")
+        return self._guest("primary")
 
     def backup(self) -> Guest:
         """The backup of a pair; OSError(ESRCH) when there is none."""
+        return self._guest("backup")
+
+    def _guest(self, role: str) -> Guest:
         for domid, guest in sorted(self.guests.items()):
-            if self._role(domid) == "backup":
+            if self._role(domid) == role:
                 return guest
-        raise OSError(errno.ESRCH, "there is no backup")
+        raise OSError(errno.ESRCH, f"there is no {role}")
 
     def protected(self) -> bool:
         """A healthy primary has a suspended backup."""

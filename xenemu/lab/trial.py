@@ -171,7 +171,7 @@ class Trial:
             }
             ways[points[0].at]()
             while self._stops and not self._client.exited and self._fated is None:
-                self.system.machine.step(self.system.now + NS)
+                self.system.step(self.system.now + NS)
             self._call_stop = -1
             if self._fated is None:
                 self._turn_stop = -1
@@ -185,7 +185,7 @@ class Trial:
         """That many events more; False when the client ended before."""
         until = self.events + count
         while self.events < until and not self._client.exited:
-            self.system.machine.step(self.system.now + NS, until - self.events)
+            self.system.step(self.system.now + NS, until - self.events)
         return not self._client.exited
 
     def _await_call(self) -> None:
@@ -260,7 +260,7 @@ class Trial:
     def _meet_the_rest(self, point: Point) -> None:
         if point.at == "turns":
             while self._turn_stop >= 0 and not self._client.exited:
-                self.system.machine.step(self.system.now + NS)
+                self.system.step(self.system.now + NS)
             self._turn_stop = -1
             return
         for number, count in enumerate(point.indices[1:], start=1):
@@ -284,7 +284,8 @@ class Trial:
 
     def _judge(self, ended: bool, bound: float) -> Verdict:
         system, core, report, upgraded = self.system, self._core, self._report, self._upgraded
-        events, time, trace_hash = self.events, system.now - self._began, core.trace_hash
+        events, turns, trace_hash = self.events, self._turns, core.trace_hash
+        time = system.now - self._began
         if ended:
             system.run_for(0.02)  # the last acks
         self.witness.feed(core.captured())
@@ -311,7 +312,7 @@ class Trial:
         return Verdict(
             failures=tuple(wrong if lost else wrong + broken),
             events=events, calls=self._calls, stores=self._stores(),
-            turns=self._turns, time=time, trace_hash=trace_hash, faults=self.faults, lost=lost,
+            turns=turns, time=time, trace_hash=trace_hash, faults=self.faults, lost=lost,
         )  # fmt: skip
 
     def _stored(self) -> list[str]:

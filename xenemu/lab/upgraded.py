@@ -7,7 +7,8 @@ from xenemu.lab.versions import BAD, GOOD, HERE
 from xenemu.lab.witness import Connection
 from xenemu.vmm import Event
 
-UNDONE, TRIED, ACCEPTED, DIVERGED = "rolled-back", "quiet", "replayed", "connection-diverged"
+UNDONE, TRIED, ACCEPTED = "rolled-back", "quiet", "replayed"
+REPLAY, DIVERGED = "replay-started", "connection-diverged"
 # What clients may complain about when the service answers otherwise than they expect: they leave.
 THEIRS = ("the client sent a reset", "bytes up to", "no handshake")
 
@@ -75,6 +76,8 @@ def loud(events: Iterable[Event], names: Sequence[str]) -> list[str]:
             trial, before = True, diverged
         elif event.name == UNDONE and trial:
             trial, diverged, undone = False, before, event.time
+        elif event.name == REPLAY:
+            undone = -1
         elif event.name == DIVERGED:
             diverged = diverged or event.time != undone
         elif event.name in names:
