@@ -127,3 +127,19 @@ def test_a_child_writes_into_copies(tmp_path: Path) -> None:
     assert os.pread(fd, 100, 0) == b"before"
     assert os.lseek(fd, 0, os.SEEK_CUR) == 6
     os.close(fd)
+
+
+@pytest.mark.parametrize("at", ["events", "calls", "turns", STORES])
+def test_who_is_told_to_end_ends(at: str) -> None:
+    course = Course("put", "clean", 2)
+    points = [Point((Fault("app"),), at, (index,)) for index in (20, 20, 30)]
+    reported: list[Outcome] = []
+
+    def report(outcome: Outcome) -> None:
+        reported.append(outcome)
+        if outcome.point.faults:
+            raise BrokenPipeError
+
+    with workspace() as root, pytest.raises(BrokenPipeError):
+        ForkServer(course, root).run(lambda calm: points, report)
+    assert len(reported) == 2

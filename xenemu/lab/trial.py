@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xenemu.boot import System, add_client, small_config
-from xenemu.boot.config import MIB, SERVICE_IP
+from xenemu.boot.config import CONTROL_IP, MIB, SERVICE_IP
 from xenemu.guest import Process
 from xenemu.lab.clients import Report
 from xenemu.lab.point import Course, Point
@@ -49,7 +49,8 @@ def fenced_that_spoke(trace: Iterable[Record]) -> list[str]:
         elif kind == PATH and a == SERVICE_IP:
             fenced.discard(node)
         elif kind == PACKET_OUT and node in fenced and c >> 16 & 0xFFFF == PORT:
-            spoke[node] = None
+            if c >> 32 != CONTROL_IP:  # to who has checked the backup at another address
+                spoke[node] = None
     return [f"d{node} was fenced, and sent a packet of the service after that" for node in spoke]
 
 
@@ -118,6 +119,7 @@ class Trial:
         self.faults = 0
         self._first_trace = 1 << 62
         self._error: Exception | None = None
+        self._left: Exception | None = None
         self._upgraded: Upgraded | None = None
         self._turns = 0
         self._turn_stop = -1
@@ -159,7 +161,7 @@ class Trial:
     def advance(self, points: Sequence[Point], arrive: Arrive) -> None:
         """Runs to the first index of each of the points (of one kind, in order), and calls
         `arrive` there; if that is true, the point's first fault comes, and this returns.
-        Points behind the client's end are not met."""
+        Points behind the client's end are not met. What `arrive` raises comes from here."""
         self._stops, self._arrive = list(reversed(points)), arrive
         if points and points[0].at == "events":
             self._advance_by_events()
@@ -175,6 +177,8 @@ class Trial:
             self._call_stop = -1
             if self._fated is None:
                 self._turn_stop = -1
+        if self._left is not None:
+            raise self._left
 
     def _advance_by_events(self) -> None:
         while self._stops and not self._client.exited and self._fated is None:
@@ -236,7 +240,13 @@ class Trial:
 
     def _stop_here(self) -> None:
         point = self._stops.pop()
-        if self._arrive(point):
+        try:
+            arrived = self._arrive(point)
+        except Exception as error:  # noqa: BLE001 - not into the guest's step that we are in
+            self._left = error
+            self._stops.clear()
+            return
+        if arrived:
             self._fated = point
             if point.faults:
                 self._inject(0)
