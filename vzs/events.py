@@ -74,6 +74,11 @@ def as_line(event: Event) -> str:
     return f"{event.time / 1e9:11.6f} d{event.domid} {event.name} {details}".rstrip()
 
 
+def describe(event: Event) -> str:
+    """An event's name and details in one line."""
+    return " ".join([event.name, *(f"{key}={value}" for key, value in event.details.items())])
+
+
 def timelines(events: Iterable[Event]) -> list[Timeline]:
     """A timeline for each recovery in the log: from its fault to its first byte."""
     names = {event_name: step for step, event_name in STEPS}

@@ -24,6 +24,7 @@ from xenemu.boot.system import System
 from xenemu.boot.timeline import RecoveryTimeline, timeline_of
 from xenemu.boot.upgrade import Outcome, Upgrade, UpgradeRequest, UpgradeResult, UpgradeStep
 from xenemu.guest import core_lines
+from xenemu.vmm import Event
 
 __all__ = [
     "CONTROL_MEMORY",
@@ -34,6 +35,7 @@ __all__ = [
     "BootConfig",
     "Capture",
     "DomainStatus",
+    "Event",
     "Forward",
     "KernelVersion",
     "Link",

@@ -12,9 +12,10 @@ from io import FileIO
 from pathlib import Path
 from typing import Self
 
+from vzs import describe
 from xenemu import __version__
 from xenemu.boot.pcapng import PcapngWriter
-from xenemu.boot.system import System, describe
+from xenemu.boot.system import System
 from xenemu.guest.kernel import DEFAULT_EPOCH
 from xenemu.machine import HOST
 from xenemu.vmm import Event

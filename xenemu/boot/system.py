@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from ozs import Role
-from vzs import DiagnosisPolicy, EventLog, RecoveryPolicy, RestartPolicy, Vzs
+from vzs import DiagnosisPolicy, EventLog, RecoveryPolicy, RestartPolicy, Vzs, describe
 from xenemu.boot.config import CONTROL_IP, GATEWAY_IP, SERVICE_IP, BootConfig
 from xenemu.boot.console import Consoles
 from xenemu.boot.cores import Cores
@@ -396,8 +396,3 @@ class System:
             granted = any(self.vmm.pair(other) for other in self.vmm.domain_ids())
             return "primary" if domid == self._first and not (granted or kept) else "retired"
         return "primary" if domid == pair.primary else "backup"
-
-
-def describe(event: Event) -> str:
-    """An event's name and details in one line."""
-    return " ".join([event.name, *(f"{key}={value}" for key, value in event.details.items())])

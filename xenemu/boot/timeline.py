@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
 from typing import Any
 
-from vzs import timelines
+from vzs import describe, timelines
 from xenemu.boot.recorder import LEAD_NS, Recording
-from xenemu.boot.system import System, describe
+from xenemu.boot.system import System
 from xenemu.vmm import Event
 
 LANES = ("client", "VMM", "primary", "backup")

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from xenemu.boot import Outcome, System, Upgrade
+from xenemu.boot import Event, Outcome, System, Upgrade
 from xenemu.lab.versions import BAD, GOOD, HERE
 from xenemu.lab.witness import Connection
-from xenemu.vmm import Event
 
 UNDONE, TRIED, ACCEPTED = "rolled-back", "quiet", "replayed"
 REPLAY, DIVERGED = "replay-started", "connection-diverged"
