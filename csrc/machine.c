@@ -200,7 +200,7 @@ void xe_machine_sync(struct xe_machine *m)
 
 	while (xe_host_next_work(m->host, &w))
 		take_host_work(m, &w);
-	for (uint32_t i = 0; i < XE_MAX_DOMAINS; i++) {
+	for (uint32_t i = 0; i < xe_host_top(m->host); i++) {
 		struct xe_node *n = &m->node[i];
 		struct xe_domain_info info;
 		bool runnable, running;
@@ -299,7 +299,9 @@ void xe_machine_destroy(struct xe_machine *m)
 		if (m->guard[i].used)
 			xe_ssw_destroy(m->guard[i].ssw);
 	}
-	for (int i = 0; i < XE_NODES; i++) {
+	for (uint32_t i = 0; i < XE_NODES; i++) {
+		if (m->host && i == xe_host_top(m->host))
+			i = XE_MAX_DOMAINS;
 		if (m->node[i].has_stack)
 			xe_sockets_fini(&m->node[i].sockets);
 	}
@@ -350,7 +352,7 @@ static void run_tick(struct xe_machine *m, const struct xe_event *e)
 		xe_event_push(m, &next, XE_PRI_CHECK);
 		return;
 	}
-	for (uint32_t i = 0; i < XE_MAX_DOMAINS; i++) {
+	for (uint32_t i = 0; i < xe_host_top(m->host); i++) {
 		struct xe_node *n = &m->node[i];
 		struct xe_work w = {.kind = XE_WORK_TICK, .node = i, .generation = n->generation};
 

@@ -4,7 +4,9 @@
 
 enum {
 	XE_MTU = 1500,             /* bytes of an IPv4 packet on any link */
-	XE_MAX_DOMAINS = 64,       /* live domains and zombies together */
+	XE_MAX_DOMAINS = 4096,     /* live domains and zombies together */
+	XE_MAX_VCPUS = 128,        /* of one domain */
+	XE_MAX_PAIRS = 64,         /* protection pairs */
 	XE_MAX_HOSTS = 64,         /* ordinary hosts on the LAN */
 	XE_MAX_LISTENERS = 64,     /* listening sockets of one stack */
 	XE_MAX_PROTECTED_PORTS = 64,

@@ -147,7 +147,7 @@ int xe_build(struct xe_host *h, struct xe_domain *d, uint64_t pages, uint64_t wi
 	write_p2m(h, m, &l, pages);
 	memcpy(d->tables, m + l.tables, d->n_tables * sizeof(*m));
 	d->n_l1 = l.n_l1d + l.n_l1w;
-	d->l4 = m[l.l4];
+	d->vcpu[0]->cr3 = m[l.l4];
 	d->shared_mfn = m[l.shared];
 	d->usable_pages = d->shared_pfn = l.shared;
 	d->p2m_pfn = l.p2m;

@@ -35,6 +35,14 @@ void xe_get_domain(struct xe_domain *d)
 	d->refs++;
 }
 
+void xe_domain_free(struct xe_domain *d)
+{
+	xe_vcpus_free(d);
+	free(d->evtchn);
+	free(d->tables);
+	free(d);
+}
+
 void xe_put_domain(struct xe_host *h, struct xe_domain *d)
 {
 	xe_assert(d->refs > 0);
@@ -42,11 +50,13 @@ void xe_put_domain(struct xe_host *h, struct xe_domain *d)
 		return;
 	xe_assert(d->dying && !d->tot_pages && h->domain[d->id] == d);
 	h->domain[d->id] = NULL;
-	free(d);
+	while (h->top && !h->domain[h->top - 1])
+		h->top--;
+	xe_domain_free(d);
 }
 
 /* A domain without memory, paused once. */
-int xe_domain_alloc(struct xe_host *h, uint32_t want, struct xe_domain **out)
+int xe_domain_alloc(struct xe_host *h, uint32_t want, uint32_t max_vcpus, struct xe_domain **out)
 {
 	struct xe_domain *d;
 	uint32_t id = want;
@@ -62,17 +72,20 @@ int xe_domain_alloc(struct xe_host *h, uint32_t want, struct xe_domain **out)
 	if (!d)
 		return -ENOMEM;
 	d->evtchn = calloc(XE_EVTCHNS, sizeof(*d->evtchn));
-	if (!d->evtchn) {
-		free(d);
+	d->vcpu = calloc(max_vcpus, sizeof(struct xe_vcpu *));
+	if (!d->evtchn || !d->vcpu) {
+		xe_domain_free(d);
 		return -ENOMEM;
 	}
+	d->max_vcpus = max_vcpus;
 	d->id = id;
 	d->generation = ++h->generations;
 	d->refs = 1;
 	d->pause_count = 1;
 	d->shutdown_code = XE_SHUTDOWN_NONE;
-	xe_tlb_flush(d);
 	h->domain[id] = d;
+	if (h->top <= id)
+		h->top = id + 1;
 	*out = d;
 	return 0;
 }
@@ -87,7 +100,9 @@ int xe_domain_create(struct xe_host *h, const struct xe_domain_config *cfg, uint
 		return -EINVAL;
 	if (!ip)
 		return -ENOMEM;
-	r = xe_domain_alloc(h, 0, &d);
+	r = xe_domain_alloc(h, 0, 1, &d);
+	if (!r)
+		r = xe_vcpu_create(h, d);
 	if (r)
 		return r;
 	d->privileged = cfg->privileged;
@@ -95,8 +110,7 @@ int xe_domain_create(struct xe_host *h, const struct xe_domain_config *cfg, uint
 	d->init_pages = cfg->pages;
 	d->window_pages = cfg->window_pages;
 	d->ip = d->own_ip = ip;
-	d->vcpus = 1;
-	d->vcpu_online = true;
+	d->vcpu[0]->initialised = d->vcpu[0]->online = true;
 	if (cfg->pages)
 		r = xe_build(h, d, cfg->pages, cfg->window_pages);
 	if (r)
@@ -116,15 +130,16 @@ static void relinquish_memory(struct xe_host *h, struct xe_domain *d)
 	free(d->tables);
 	d->tables = NULL;
 	d->n_tables = d->n_l1 = 0;
-	d->l4 = 0;
+	for (uint32_t i = 0; i < d->nvcpus; i++)
+		d->vcpu[i]->cr3 = 0;
 	if (d->shared_mfn)
 		xe_put_page(h, d->shared_mfn);
 	d->shared_mfn = 0;
-	xe_tlb_flush(d);
-	for (xe_mfn m = 0; d->tot_pages && m < h->nframes; m++) {
-		if (h->frame[m].owner == d->id && (h->frame[m].count_info & XE_PGC_ALLOCATED))
-			xe_drop_allocated(h, m);
-	}
+	xe_tlb_flush_all(d);
+	while (d->first_frame)
+		xe_drop_allocated(h, d->first_frame);
+	while (d->first_xenheap)
+		xe_drop_allocated(h, d->first_xenheap);
 	xe_frames_flush(h);
 }
 
@@ -189,10 +204,18 @@ void xe_domain_kick(struct xe_host *h, uint32_t domid)
 		xe_evtchn_kick(h, d);
 }
 
+static bool any_online(const struct xe_domain *d)
+{
+	for (uint32_t i = 0; i < d->nvcpus; i++)
+		if (d->vcpu[i]->online)
+			return true;
+	return false;
+}
+
 bool xe_domain_runnable(const struct xe_domain *d)
 {
 	return !d->dying && !d->pause_count && !d->crashed &&
-	       d->shutdown_code == XE_SHUTDOWN_NONE && d->vcpu_online;
+	       d->shutdown_code == XE_SHUTDOWN_NONE && any_online(d);
 }
 
 int xe_domain_info(const struct xe_host *h, uint32_t domid, struct xe_domain_info *out)

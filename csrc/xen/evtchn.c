@@ -25,7 +25,7 @@ static void queue_upcall(struct xe_host *h, struct xe_domain *d)
 
 	if (d->dying)
 		return;
-	d->blocked = false;
+	d->vcpu[0]->blocked = false;
 	xe_sched_update(h, d);
 	if (!d->upcall_queued && xe_queue_work(h, &w) == 0)
 		d->upcall_queued = true;
@@ -67,8 +67,8 @@ void xe_send_virq(struct xe_host *h, uint32_t domid, uint32_t virq)
 	struct xe_domain *d = xe_live_domain(h, domid);
 
 	xe_assert(virq < XE_VIRQS);
-	if (d && d->virq_port[virq])
-		set_pending(h, d, d->virq_port[virq]);
+	if (d && d->vcpu[0]->virq_port[virq])
+		set_pending(h, d, d->vcpu[0]->virq_port[virq]);
 }
 
 int xe_next_pending_port(struct xe_host *h, uint32_t domid)
@@ -108,8 +108,8 @@ static int free_port(const struct xe_domain *d)
 	return -ENOSPC;
 }
 
-int xe_evtchn_alloc_unbound(struct xe_host *h, struct xe_domain *cur,
-			    struct xe_evtchn_alloc_unbound *op)
+static int alloc_unbound(struct xe_host *h, struct xe_domain *cur,
+			 struct xe_evtchn_alloc_unbound *op)
 {
 	struct xe_domain *d = xe_domain_or_self(h, cur, op->dom);
 	int port;
@@ -130,8 +130,8 @@ int xe_evtchn_alloc_unbound(struct xe_host *h, struct xe_domain *cur,
 	return 0;
 }
 
-int xe_evtchn_bind_interdomain(struct xe_host *h, struct xe_domain *d,
-			       struct xe_evtchn_bind_interdomain *op)
+static int bind_interdomain(struct xe_host *h, struct xe_domain *d,
+			    struct xe_evtchn_bind_interdomain *op)
 {
 	struct xe_domain *rd = xe_domain_or_self(h, d, op->remote_dom);
 	struct xe_evtchn *r;
@@ -163,7 +163,7 @@ static bool is_global(uint32_t virq)
 	return virq != 0 && virq != 1 && virq != 7 && virq != 13;
 }
 
-int xe_evtchn_bind_virq(struct xe_domain *d, struct xe_evtchn_bind_virq *op)
+static int bind_virq(struct xe_domain *d, struct xe_evtchn_bind_virq *op)
 {
 	int port;
 
@@ -171,18 +171,18 @@ int xe_evtchn_bind_virq(struct xe_domain *d, struct xe_evtchn_bind_virq *op)
 		return -EINVAL;
 	if (op->vcpu)
 		return -ENOENT;
-	if (d->virq_port[op->virq])
+	if (d->vcpu[0]->virq_port[op->virq])
 		return -EEXIST;
 	port = free_port(d);
 	if (port < 0)
 		return port;
 	d->evtchn[port] = (struct xe_evtchn){.state = VIRQ, .virq = (uint8_t)op->virq};
-	d->virq_port[op->virq] = (uint16_t)port;
+	d->vcpu[0]->virq_port[op->virq] = (uint16_t)port;
 	op->port = (uint32_t)port;
 	return 0;
 }
 
-int xe_evtchn_bind_ipi(struct xe_domain *d, struct xe_evtchn_bind_ipi *op)
+static int bind_ipi(struct xe_domain *d, struct xe_evtchn_bind_ipi *op)
 {
 	int port;
 
@@ -196,7 +196,7 @@ int xe_evtchn_bind_ipi(struct xe_domain *d, struct xe_evtchn_bind_ipi *op)
 	return 0;
 }
 
-int xe_evtchn_bind_vcpu(struct xe_domain *d, const struct xe_evtchn_bind_vcpu *op)
+static int bind_vcpu(struct xe_domain *d, const struct xe_evtchn_bind_vcpu *op)
 {
 	const struct xe_evtchn *c;
 
@@ -208,7 +208,7 @@ int xe_evtchn_bind_vcpu(struct xe_domain *d, const struct xe_evtchn_bind_vcpu *o
 	return 0;
 }
 
-int xe_evtchn_close(struct xe_host *h, struct xe_domain *d, uint32_t port)
+static int close_port(struct xe_host *h, struct xe_domain *d, uint32_t port)
 {
 	struct xe_evtchn *c = used_port(d, port);
 	struct xe_shared_info *s = xe_shared_info(h, d);
@@ -224,7 +224,7 @@ int xe_evtchn_close(struct xe_host *h, struct xe_domain *d, uint32_t port)
 		r->remote_dom = (uint16_t)d->id;
 		r->remote_port = 0;
 	} else if (c->state == VIRQ) {
-		d->virq_port[c->virq] = 0;
+		d->vcpu[0]->virq_port[c->virq] = 0;
 	}
 	c->state = CLOSED;
 	if (s)
@@ -232,7 +232,7 @@ int xe_evtchn_close(struct xe_host *h, struct xe_domain *d, uint32_t port)
 	return 0;
 }
 
-int xe_evtchn_send(struct xe_host *h, struct xe_domain *d, uint32_t port)
+static int send(struct xe_host *h, struct xe_domain *d, uint32_t port)
 {
 	const struct xe_evtchn *c = used_port(d, port);
 
@@ -245,7 +245,7 @@ int xe_evtchn_send(struct xe_host *h, struct xe_domain *d, uint32_t port)
 	return 0; /* unbound: dropped */
 }
 
-int xe_evtchn_status(struct xe_host *h, struct xe_domain *cur, struct xe_evtchn_status *op)
+static int port_status(struct xe_host *h, struct xe_domain *cur, struct xe_evtchn_status *op)
 {
 	struct xe_domain *d = xe_domain_or_self(h, cur, op->dom);
 	const struct xe_evtchn *c;
@@ -270,7 +270,7 @@ int xe_evtchn_status(struct xe_host *h, struct xe_domain *cur, struct xe_evtchn_
 	return 0;
 }
 
-int xe_evtchn_unmask(struct xe_host *h, struct xe_domain *d, uint32_t port)
+static int unmask(struct xe_host *h, struct xe_domain *d, uint32_t port)
 {
 	struct xe_shared_info *s = xe_shared_info(h, d);
 	bool was_masked;
@@ -290,10 +290,10 @@ void xe_evtchn_close_all(struct xe_host *h, struct xe_domain *d)
 {
 	for (uint32_t p = 1; p < XE_EVTCHNS; p++)
 		if (d->evtchn[p].state != CLOSED)
-			xe_evtchn_close(h, d, p);
+			close_port(h, d, p);
 }
 
-int xe_evtchn_reset(struct xe_host *h, struct xe_domain *cur, uint32_t domid)
+static int reset(struct xe_host *h, struct xe_domain *cur, uint32_t domid)
 {
 	struct xe_domain *d = xe_domain_or_self(h, cur, domid);
 
@@ -305,4 +305,74 @@ int xe_evtchn_reset(struct xe_host *h, struct xe_domain *cur, uint32_t domid)
 		return -EINVAL;
 	xe_evtchn_close_all(h, d);
 	return 0;
+}
+
+union evtchn_arg {
+	struct xe_evtchn_bind_interdomain interdomain;
+	struct xe_evtchn_bind_virq virq;
+	struct xe_evtchn_port port;
+	struct xe_evtchn_status status;
+	struct xe_evtchn_alloc_unbound unbound;
+	struct xe_evtchn_bind_ipi ipi;
+	struct xe_evtchn_bind_vcpu vcpu;
+	uint16_t domid;
+};
+
+static int evtchn_op(struct xe_host *h, struct xe_domain *d, uint64_t cmd, union evtchn_arg *a)
+{
+	switch (cmd) {
+	case 0:
+		return bind_interdomain(h, d, &a->interdomain);
+	case 1:
+		return bind_virq(d, &a->virq);
+	case 3:
+		return close_port(h, d, a->port.port);
+	case 4:
+		return send(h, d, a->port.port);
+	case 5:
+		return port_status(h, d, &a->status);
+	case 6:
+		return alloc_unbound(h, d, &a->unbound);
+	case 7:
+		return bind_ipi(d, &a->ipi);
+	case 8:
+		return bind_vcpu(d, &a->vcpu);
+	case 9:
+		return unmask(h, d, a->port.port);
+	case 10:
+		return reset(h, d, a->domid);
+	default:
+		return -ENOSYS;
+	}
+}
+
+int64_t xe_do_event_channel_op(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6])
+{
+	static const struct {
+		uint8_t size;
+		bool out;
+	} shape[] = {
+		[0] = {sizeof(struct xe_evtchn_bind_interdomain), true},
+		[1] = {sizeof(struct xe_evtchn_bind_virq), true},
+		[3] = {sizeof(struct xe_evtchn_port), false},
+		[4] = {sizeof(struct xe_evtchn_port), false},
+		[5] = {sizeof(struct xe_evtchn_status), true},
+		[6] = {sizeof(struct xe_evtchn_alloc_unbound), true},
+		[7] = {sizeof(struct xe_evtchn_bind_ipi), true},
+		[8] = {sizeof(struct xe_evtchn_bind_vcpu), false},
+		[9] = {sizeof(struct xe_evtchn_port), false},
+		[10] = {sizeof(uint16_t), false},
+	};
+	union evtchn_arg a;
+	int r;
+
+	if (arg[0] >= sizeof(shape) / sizeof(shape[0]) || !shape[arg[0]].size)
+		return -ENOSYS;
+	r = shape[arg[0]].out ? xe_copy_arg(h, v, &a, arg[1], shape[arg[0]].size)
+			      : xe_copy_from(h, v, &a, arg[1], shape[arg[0]].size);
+	if (!r)
+		r = evtchn_op(h, v->domain, arg[0], &a);
+	if (!r && shape[arg[0]].out)
+		r = xe_copy_to(h, v, arg[1], &a, shape[arg[0]].size);
+	return r;
 }

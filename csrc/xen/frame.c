@@ -73,6 +73,36 @@ static void note_freed(struct xe_host *h, xe_mfn mfn)
 	}
 }
 
+static uint32_t *list_of(struct xe_domain *d, const struct xe_frame *f)
+{
+	return f->count_info & XE_PGC_XEN_HEAP ? &d->first_xenheap : &d->first_frame;
+}
+
+static void link_frame(struct xe_host *h, struct xe_domain *d, xe_mfn mfn)
+{
+	struct xe_frame *f = &h->frame[mfn];
+	uint32_t *first = list_of(d, f);
+
+	f->prev = 0;
+	f->next = *first;
+	if (*first)
+		h->frame[*first].prev = (uint32_t)mfn;
+	*first = (uint32_t)mfn;
+}
+
+static void unlink_frame(struct xe_host *h, struct xe_domain *d, xe_mfn mfn)
+{
+	struct xe_frame *f = &h->frame[mfn];
+
+	if (f->prev)
+		h->frame[f->prev].next = f->next;
+	else
+		*list_of(d, f) = f->next;
+	if (f->next)
+		h->frame[f->next].prev = f->prev;
+	f->next = f->prev = 0;
+}
+
 static void give(struct xe_host *h, struct xe_domain *d, xe_mfn mfn)
 {
 	struct xe_frame *f = &h->frame[mfn];
@@ -85,6 +115,7 @@ static void give(struct xe_host *h, struct xe_domain *d, xe_mfn mfn)
 		.m2p = UINT32_MAX,
 		.owner = (uint16_t)d->id,
 	};
+	link_frame(h, d, mfn);
 }
 
 static void account(struct xe_host *h, struct xe_domain *d, uint64_t n)
@@ -95,13 +126,11 @@ static void account(struct xe_host *h, struct xe_domain *d, uint64_t n)
 	h->nfree -= n;
 }
 
-/* n single frames, ascending from the lowest chunks; all or none. */
-int xe_alloc_frames(struct xe_host *h, struct xe_domain *d, uint64_t n, xe_mfn *mfn)
+/* n single frames, ascending from the lowest chunks; there are as many. */
+static void take_frames(struct xe_host *h, struct xe_domain *d, uint64_t n, xe_mfn *mfn)
 {
 	uint64_t got = 0;
 
-	if (n > h->nfree)
-		return -ENOMEM;
 	xe_frames_flush(h);
 	for (uint64_t c = h->low_chunk; got < n; c++) {
 		struct xe_chunk *k = &h->chunk[c];
@@ -119,7 +148,34 @@ int xe_alloc_frames(struct xe_host *h, struct xe_domain *d, uint64_t n, xe_mfn *
 			}
 		}
 	}
+}
+
+/* All or none. */
+int xe_alloc_frames(struct xe_host *h, struct xe_domain *d, uint64_t n, xe_mfn *mfn)
+{
+	if (n > h->nfree)
+		return -ENOMEM;
+	take_frames(h, d, n, mfn);
 	account(h, d, n);
+	return 0;
+}
+
+int xe_alloc_xenheap(struct xe_host *h, struct xe_domain *d, xe_mfn *mfn)
+{
+	struct xe_frame *f;
+
+	if (!h->nfree)
+		return -ENOMEM;
+	take_frames(h, d, 1, mfn);
+	h->nfree--;
+	f = &h->frame[*mfn];
+	unlink_frame(h, d, *mfn);
+	f->count_info |= XE_PGC_XEN_HEAP;
+	f->type_info = XE_PGT_WRITABLE | XE_PGT_VALIDATED | 1;
+	f->flags = XE_FRAME_SYSTEM;
+	link_frame(h, d, *mfn);
+	if (!d->xenheap_pages++)
+		xe_get_domain(d);
 	return 0;
 }
 
@@ -150,14 +206,22 @@ static void lose_page(struct xe_host *h, struct xe_domain *d)
 		xe_put_domain(h, d);
 }
 
+static void lose_xenheap(struct xe_host *h, struct xe_domain *d)
+{
+	xe_assert(d->xenheap_pages > 0);
+	if (--d->xenheap_pages == 0)
+		xe_put_domain(h, d);
+}
+
 static void free_frame(struct xe_host *h, xe_mfn mfn)
 {
 	struct xe_frame *f = &h->frame[mfn];
 	struct xe_chunk *k = &h->chunk[mfn / XE_CHUNK_FRAMES];
 	unsigned bit = mfn % XE_CHUNK_FRAMES;
 	struct xe_domain *d = h->domain[f->owner];
+	bool xenheap = f->count_info & XE_PGC_XEN_HEAP;
 
-	xe_assert(!(f->type_info & XE_PGT_COUNT) && !f->log);
+	xe_assert((xenheap || !(f->type_info & XE_PGT_COUNT)) && !f->log);
 	xe_assert(!(k->free[bit / 64] >> (bit % 64) & 1));
 	*f = (struct xe_frame){.owner = XE_NO_DOMAIN};
 	k->free[bit / 64] |= 1ull << (bit % 64);
@@ -166,7 +230,10 @@ static void free_frame(struct xe_host *h, xe_mfn mfn)
 	if (mfn / XE_CHUNK_FRAMES < h->low_chunk)
 		h->low_chunk = mfn / XE_CHUNK_FRAMES;
 	note_freed(h, mfn);
-	lose_page(h, d);
+	if (xenheap)
+		lose_xenheap(h, d);
+	else
+		lose_page(h, d);
 }
 
 /* Takes a reference if the frame is d's: the reference first, then the check, as Xen does. */
@@ -205,6 +272,7 @@ bool xe_drop_allocated(struct xe_host *h, xe_mfn mfn)
 
 	if (!(f->count_info & XE_PGC_ALLOCATED))
 		return false;
+	unlink_frame(h, h->domain[f->owner], mfn);
 	f->count_info &= ~XE_PGC_ALLOCATED;
 	xe_put_page(h, mfn);
 	return true;
@@ -233,11 +301,14 @@ void xe_assign_frame(struct xe_host *h, xe_mfn mfn, struct xe_domain *to)
 	struct xe_domain *from = h->domain[f->owner];
 
 	xe_assert(f->count_info & XE_PGC_COUNT);
-	if (!(f->count_info & XE_PGC_ALLOCATED)) {
+	if (f->count_info & XE_PGC_ALLOCATED) {
+		unlink_frame(h, from, mfn);
+	} else {
 		f->count_info |= XE_PGC_ALLOCATED;
 		f->count_info++;
 	}
 	f->owner = (uint16_t)to->id;
+	link_frame(h, to, mfn);
 	f->m2p = UINT32_MAX;
 	if (!to->tot_pages)
 		xe_get_domain(to);

@@ -69,7 +69,7 @@ void xe_report_fault(struct xe_host *h, struct xe_domain *d, uint32_t kind)
 void xe_heartbeat_check(struct xe_host *h, xe_ns now)
 {
 	(void)now;
-	for (uint32_t i = 0; i < XE_MAX_DOMAINS; i++) {
+	for (uint32_t i = 0; i < h->top; i++) {
 		struct xe_domain *d = h->domain[i];
 		uint64_t beats;
 

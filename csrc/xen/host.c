@@ -41,14 +41,11 @@ void xe_host_destroy(struct xe_host *h)
 {
 	if (!h)
 		return;
-	for (unsigned i = 0; i < XE_MAX_DOMAINS; i++) {
-		if (h->domain[i]) {
-			free(h->domain[i]->evtchn);
-			free(h->domain[i]->tables);
-			free(h->domain[i]);
-		}
+	for (unsigned i = 0; i < h->top; i++)
+		if (h->domain[i])
+			xe_domain_free(h->domain[i]);
+	for (unsigned i = 0; i < XE_MAX_PAIRS; i++)
 		free(h->pair[i].extent);
-	}
 	xe_frames_destroy(h);
 	free(h->work);
 	free(h);
@@ -57,6 +54,11 @@ void xe_host_destroy(struct xe_host *h)
 uint64_t xe_host_free_pages(const struct xe_host *h)
 {
 	return h->nfree;
+}
+
+uint32_t xe_host_top(const struct xe_host *h)
+{
+	return h->top;
 }
 
 const struct xe_host_counters *xe_host_counters(const struct xe_host *h)

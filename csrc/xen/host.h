@@ -62,6 +62,7 @@ int xe_sched_next(struct xe_host *h);
 /* Takes up to n bytes that the domain wrote with console_io; how many. */
 size_t xe_console_read(struct xe_host *h, uint32_t domid, void *buf, size_t n);
 uint64_t xe_host_free_pages(const struct xe_host *h);
+uint32_t xe_host_top(const struct xe_host *h); /* no domain has this id or a higher one */
 
 /* Guest layout. Pseudo-physical page p is mapped RW at XE_GUEST_BASE + p * 4096;
  * the log window starts at XE_LOG_WINDOW, its entries empty at first. */
@@ -76,7 +77,9 @@ int xe_guest_translate(struct xe_host *h, uint32_t domid, uint64_t gva, uint64_t
 
 /* The hypercall of a domain: result or -errno. `now` for timers. */
 int64_t xe_hypercall(struct xe_host *h, uint32_t domid, uint32_t nr, const uint64_t arg[5],
-		     xe_ns now);
+		     xe_ns now); /* by its vcpu 0 */
+int64_t xe_vcpu_hypercall(struct xe_host *h, uint32_t domid, uint32_t vcpu, uint32_t nr,
+			  const uint64_t arg[5], xe_ns now);
 
 /* Event channels towards a guest. */
 void xe_send_virq(struct xe_host *h, uint32_t domid, uint32_t virq); /* pending bit + upcall work */

@@ -1,4 +1,4 @@
-/* Inside of the host: the structs and the calls between the files of csrc/xen.
+/* Inside of the host: its structs. The calls between the files of csrc/xen are in calls.h.
  * Nothing outside csrc/xen, csrc/hypercall.c and csrc/zeroloss.c includes this. */
 #ifndef XE_XEN_INTERNAL_H
 #define XE_XEN_INTERNAL_H
@@ -7,13 +7,17 @@
 #include "xen/host.h"
 #include "xen/public.h"
 
+/* count_info and type_info of a frame, as in Xen's mm.h for x86-64. */
 #define XE_PGC_ALLOCATED (1ull << 63)
+#define XE_PGC_XEN_HEAP (1ull << 62) /* ours, shared with its owner; not in its tot_pages */
 #define XE_PGC_COUNT ((1ull << 57) - 1)
 #define XE_PGT_TYPE (7ull << 61)
+#define XE_PGT_LEVEL(n) ((uint64_t)(n) << 61) /* page table of level 1..4 */
+#define XE_PGT_SEG_DESC (5ull << 61)
+#define XE_PGT_WRITABLE (7ull << 61)
+#define XE_PGT_PINNED (1ull << 59)
 #define XE_PGT_VALIDATED (1ull << 58)
 #define XE_PGT_COUNT ((1ull << 57) - 1)
-#define XE_PGT_LEVEL(n) ((uint64_t)(n) << 61) /* page table of level 1..4 */
-#define XE_PGT_WRITABLE (7ull << 61)
 
 #define XE_PTE_PRESENT 1ull
 #define XE_PTE_RW 2ull
@@ -41,6 +45,7 @@ enum {
 struct xe_frame {
 	uint64_t count_info;
 	uint64_t type_info;
+	uint32_t next, prev; /* among the owner's frames, 0: none; valid while allocated */
 	uint32_t m2p;
 	uint16_t owner;  /* domid or XE_NO_DOMAIN */
 	uint8_t log;     /* index of the pair whose log it is part of, plus 1 */
@@ -61,34 +66,56 @@ struct xe_evtchn {
 	uint8_t virq;
 	uint16_t remote_dom;
 	uint32_t remote_port;
+	uint32_t vcpu; /* that is told */
+};
+
+/* Fields are changed by the file that is named over them. */
+struct xe_vcpu {
+	struct xe_domain *domain;
+	uint32_t id;
+	/* vcpu.c, sched.c */
+	bool initialised, online, blocked;
+	/* evtchn.c */
+	uint16_t virq_port[XE_VIRQS]; /* of a global virq: that of vcpu 0 */
+	/* mmu.c, pagetable.c */
+	xe_mfn cr3; /* root of its page tables, referenced; 0: none */
+	struct xe_tlb_entry tlb[XE_TLB_SIZE];
 };
 
 struct xe_domain {
 	uint32_t id, generation;
 	uint64_t refs; /* 1 of its own until destroyed, 1 while it owns pages, 1 per log */
-	uint64_t tot_pages, max_pages;
-	uint64_t init_pages, window_pages; /* as created: what its backup gets */
-	uint64_t usable_pages, shared_pfn, p2m_pfn;
-	xe_mfn shared_mfn, l4; /* 0: none */
-	xe_mfn *tables; /* its page tables, the n_l1 tables of level 1 first */
-	uint64_t n_tables, n_l1;
+	bool privileged, dying, crashed;
 	uint32_t pause_count;
 	uint32_t shutdown_code;
-	uint32_t vcpus; /* 0 or 1 */
+	struct xe_vcpu **vcpu; /* max_vcpus pointers, those that exist first */
+	uint32_t max_vcpus, nvcpus;
+	/* frame.c, memory.c */
+	uint64_t tot_pages, max_pages;
+	uint64_t xenheap_pages; /* XE_PGC_XEN_HEAP frames of its own, also while it owns them */
+	uint32_t first_frame, first_xenheap; /* lists through xe_frame.next */
+	/* builder.c */
+	uint64_t init_pages, window_pages; /* as created: what its backup gets */
+	uint64_t usable_pages, shared_pfn, p2m_pfn;
+	xe_mfn *tables; /* its page tables, the n_l1 tables of level 1 first */
+	uint64_t n_tables, n_l1;
+	/* evtchn.c */
+	xe_mfn shared_mfn; /* 0: none */
+	struct xe_evtchn *evtchn;
+	/* sched.c */
+	bool upcall_queued, queued;
+	/* netsched.c, pair.c, heartbeat.c */
 	uint32_t ip, own_ip, next_ip;
-	bool privileged, dying, blocked, crashed, vcpu_online;
-	bool fault_reported, upcall_queued, queued;
 	uint32_t signals;
 	int32_t signal_status;
+	bool fault_reported;
 	xe_mfn hb_mfn;
 	uint64_t hb_last;
 	uint32_t hb_missed;
 	bool hb_armed;
-	struct xe_evtchn *evtchn;
-	uint16_t virq_port[XE_VIRQS];
+	/* console.c */
 	uint32_t console_head, console_len;
 	uint8_t console[XE_CONSOLE_SIZE];
-	struct xe_tlb_entry tlb[XE_TLB_SIZE];
 };
 
 struct xe_pair {
@@ -125,127 +152,20 @@ struct xe_host {
 	xe_mfn run_start; /* freed, not yet released */
 	uint64_t run_n;
 	struct xe_domain *domain[XE_MAX_DOMAINS];
+	uint32_t top; /* no domain has this id or a higher one */
 	uint32_t generations;
 	uint32_t runq[XE_MAX_DOMAINS], nrunq;
+	xe_ns now; /* machine time of the call that runs */
+	struct xe_vcpu *current; /* that makes the hypercall that runs; NULL */
 	struct xe_work *work; /* ring, work_cap is a power of 2 */
 	uint32_t work_cap, work_head, work_len;
 	struct xe_path path[XE_MAX_PATHS];
 	uint32_t npaths;
-	struct xe_pair pair[XE_MAX_DOMAINS];
+	struct xe_pair pair[XE_MAX_PAIRS];
 	uint32_t ports_versions;
 	struct xe_host_counters counters;
 };
 
-/* host.c */
-int xe_queue_work(struct xe_host *h, const struct xe_work *w);
-void xe_queue_vmm(struct xe_host *h, const struct xe_domain *d, enum xe_vmm_event ev, uint64_t a,
-		  uint64_t b);
-
-/* frame.c */
-int xe_frames_create(struct xe_host *h);
-void xe_frames_destroy(struct xe_host *h);
-void xe_frames_flush(struct xe_host *h); /* tell `release` what was freed */
-int xe_alloc_frames(struct xe_host *h, struct xe_domain *d, uint64_t n, xe_mfn *mfn);
-int xe_alloc_extent(struct xe_host *h, struct xe_domain *d, xe_mfn *mfn);
-bool xe_get_page(struct xe_host *h, xe_mfn mfn, const struct xe_domain *d);
-void xe_put_page(struct xe_host *h, xe_mfn mfn);
-bool xe_drop_allocated(struct xe_host *h, xe_mfn mfn);
-int xe_get_page_type(struct xe_frame *f, uint64_t type);
-void xe_put_page_type(struct xe_frame *f);
-void xe_assign_frame(struct xe_host *h, xe_mfn mfn, struct xe_domain *to);
-
-static inline uint8_t *xe_frame_ptr(const struct xe_host *h, xe_mfn mfn)
-{
-	return h->memory + (mfn << XE_PAGE_SHIFT);
-}
-
-/* domain.c */
-struct xe_domain *xe_domain(const struct xe_host *h, uint32_t domid); /* zombies too; NULL */
-struct xe_domain *xe_live_domain(const struct xe_host *h, uint32_t domid); /* NULL if dying */
-struct xe_domain *xe_domain_or_self(const struct xe_host *h, struct xe_domain *cur, uint32_t domid);
-void xe_get_domain(struct xe_domain *d);
-void xe_put_domain(struct xe_host *h, struct xe_domain *d);
-int xe_domain_alloc(struct xe_host *h, uint32_t want,
-		    struct xe_domain **out); /* want 0: lowest free */
-bool xe_domain_runnable(const struct xe_domain *d);
-void xe_domain_do_destroy(struct xe_host *h, struct xe_domain *d);
-
-/* builder.c */
-int xe_build(struct xe_host *h, struct xe_domain *d, uint64_t pages, uint64_t window);
-
-/* pagetable.c */
-int xe_walk(struct xe_host *h, struct xe_domain *d, uint64_t gva, uint64_t **l1e, bool *rw);
-void xe_tlb_flush(struct xe_domain *d);
-void xe_tlb_invalidate(struct xe_domain *d, uint64_t gva);
-int xe_copy_from(struct xe_host *h, struct xe_domain *d, void *buf, uint64_t gva, size_t n);
-int xe_copy_to(struct xe_host *h, struct xe_domain *d, uint64_t gva, const void *buf, size_t n);
-int xe_check_writable(struct xe_host *h, struct xe_domain *d, uint64_t gva, size_t n);
-
-/* mmu.c */
-int xe_update_va_mapping(struct xe_host *h, struct xe_domain *d, uint64_t va, uint64_t val);
-int xe_mmu_update_one(struct xe_host *h, struct xe_domain *d, struct xe_domain *fd, uint64_t ptr,
-		      uint64_t val);
-void xe_unmap_log(struct xe_host *h, struct xe_domain *d, uint8_t log);
-void xe_unmap_all(struct xe_host *h, struct xe_domain *d);
-
-/* evtchn.c */
-struct xe_shared_info *xe_shared_info(const struct xe_host *h, const struct xe_domain *d);
-int xe_evtchn_alloc_unbound(struct xe_host *h, struct xe_domain *d,
-			    struct xe_evtchn_alloc_unbound *op);
-int xe_evtchn_bind_interdomain(struct xe_host *h, struct xe_domain *d,
-			       struct xe_evtchn_bind_interdomain *op);
-int xe_evtchn_bind_virq(struct xe_domain *d, struct xe_evtchn_bind_virq *op);
-int xe_evtchn_bind_ipi(struct xe_domain *d, struct xe_evtchn_bind_ipi *op);
-int xe_evtchn_bind_vcpu(struct xe_domain *d, const struct xe_evtchn_bind_vcpu *op);
-int xe_evtchn_close(struct xe_host *h, struct xe_domain *d, uint32_t port);
-int xe_evtchn_send(struct xe_host *h, struct xe_domain *d, uint32_t port);
-int xe_evtchn_status(struct xe_host *h, struct xe_domain *d, struct xe_evtchn_status *op);
-int xe_evtchn_unmask(struct xe_host *h, struct xe_domain *d, uint32_t port);
-int xe_evtchn_reset(struct xe_host *h, struct xe_domain *d, uint32_t domid);
-void xe_evtchn_close_all(struct xe_host *h, struct xe_domain *d);
-void xe_evtchn_kick(struct xe_host *h,
-		    struct xe_domain *d); /* upcall work if something is pending */
-
-/* sched.c */
-void xe_sched_update(struct xe_host *h, struct xe_domain *d);
-int xe_sched_block(struct xe_host *h, struct xe_domain *d);
-int xe_sched_shutdown(struct xe_host *h, struct xe_domain *d, uint32_t reason);
-
-/* memory.c */
-int64_t xe_memory_reservation(struct xe_host *h, struct xe_domain *d, uint32_t cmd,
-			      const struct xe_memory_reservation *r);
-int64_t xe_memory_query(struct xe_host *h, struct xe_domain *d, uint32_t cmd, uint32_t domid);
-
-/* domctl.c */
-int xe_domctl(struct xe_host *h, struct xe_domain *d, struct xe_domctl *op);
-
-/* heartbeat.c */
-int xe_heartbeat_register(struct xe_host *h, struct xe_domain *d, uint64_t mfn);
-void xe_heartbeat_unregister(struct xe_host *h, struct xe_domain *d);
-void xe_heartbeat_restart(struct xe_host *h, struct xe_domain *d);
-uint64_t xe_heartbeat_count(const struct xe_host *h, const struct xe_domain *d);
-void xe_report_fault(struct xe_host *h, struct xe_domain *d, uint32_t kind);
-
-/* netsched.c */
-void xe_path_clear_domain(struct xe_host *h, uint32_t domid);
-uint32_t xe_free_ip(const struct xe_host *h);
-
-/* pair.c: the decisions; log.c: the log's frames */
-struct xe_pair *xe_pair_of_primary(struct xe_host *h, uint32_t domid);
-struct xe_pair *xe_pair_of_backup(struct xe_host *h, uint32_t domid);
-const struct xe_pair *xe_pair_of(const struct xe_host *h, uint32_t domid);
-uint8_t xe_pair_tag(const struct xe_host *h, const struct xe_pair *p);
-void xe_pair_domain_gone(struct xe_host *h, struct xe_domain *d);
-int xe_zl_op(struct xe_host *h, struct xe_domain *d, uint32_t cmd, struct xe_zl_arg *a);
-int xe_log_register(struct xe_host *h, struct xe_domain *d, struct xe_pair *p,
-		    const struct xe_zl_arg *a);
-int xe_log_get(struct xe_host *h, struct xe_domain *d, struct xe_pair *p, struct xe_zl_arg *a);
-void xe_log_transfer(struct xe_host *h, struct xe_pair *p, struct xe_domain *to);
-void xe_log_release(struct xe_host *h, struct xe_pair *p);
-bool xe_log_may_map(struct xe_host *h, const struct xe_domain *d, const struct xe_frame *f);
-
-/* csrc/zeroloss.c, csrc/hypercall.c */
-int64_t xe_do_zeroloss_op(struct xe_host *h, struct xe_domain *d, const uint64_t arg[6]);
-int xe_copy_arg(struct xe_host *h, struct xe_domain *d, void *buf, uint64_t gva, size_t n);
+#include "xen/calls.h"
 
 #endif

@@ -76,7 +76,7 @@ int xe_log_register(struct xe_host *h, struct xe_domain *d, struct xe_pair *p,
 	mfn = calloc(a->count, sizeof(*mfn));
 	if (!mfn)
 		goto out;
-	r = xe_copy_from(h, d, mfn, a->addr, a->count * sizeof(*mfn));
+	r = xe_copy_from(h, h->current, mfn, a->addr, a->count * sizeof(*mfn));
 	if (!r)
 		r = claim_extents(h, d, p, mfn, a->count);
 	if (r)
@@ -100,7 +100,7 @@ out:
 }
 
 /* With too little room the count that is needed is returned with EINVAL. */
-int xe_log_get(struct xe_host *h, struct xe_domain *d, struct xe_pair *p, struct xe_zl_arg *a)
+int xe_log_get(struct xe_host *h, struct xe_pair *p, struct xe_zl_arg *a)
 {
 	uint32_t room = a->count;
 	int r;
@@ -110,7 +110,7 @@ int xe_log_get(struct xe_host *h, struct xe_domain *d, struct xe_pair *p, struct
 	a->count = p->extents;
 	if (room < p->extents)
 		return -EINVAL;
-	r = xe_copy_to(h, d, a->addr, p->extent, p->extents * sizeof(*p->extent));
+	r = xe_copy_to(h, h->current, a->addr, p->extent, p->extents * sizeof(*p->extent));
 	if (!r)
 		p->log_granted = true;
 	return r;

@@ -20,7 +20,7 @@ enum {
 	MAXIMUM_GPFN = 14,
 };
 
-static bool add_extent(struct xe_host *h, struct xe_domain *cur, struct xe_domain *d, uint64_t ptr,
+static bool add_extent(struct xe_host *h, struct xe_vcpu *v, struct xe_domain *d, uint64_t ptr,
 		       uint32_t order, bool populate)
 {
 	uint64_t pfn = 0;
@@ -29,9 +29,9 @@ static bool add_extent(struct xe_host *h, struct xe_domain *cur, struct xe_domai
 
 	if (d->tot_pages + (1ull << order) > d->max_pages)
 		return false;
-	if (populate && xe_copy_from(h, cur, &pfn, ptr, sizeof(pfn)))
+	if (populate && xe_copy_from(h, v, &pfn, ptr, sizeof(pfn)))
 		return false;
-	if (ptr && xe_check_writable(h, cur, ptr, sizeof(mfn)))
+	if (ptr && xe_check_writable(h, v, ptr, sizeof(mfn)))
 		return false;
 	r = order ? xe_alloc_extent(h, d, &mfn) : xe_alloc_frames(h, d, 1, &mfn);
 	if (r)
@@ -39,7 +39,7 @@ static bool add_extent(struct xe_host *h, struct xe_domain *cur, struct xe_domai
 	for (uint64_t i = 0; populate && i < 1ull << order; i++)
 		h->frame[mfn + i].m2p = (uint32_t)(pfn + i);
 	if (ptr) {
-		r = xe_copy_to(h, cur, ptr, &mfn, sizeof(mfn));
+		r = xe_copy_to(h, v, ptr, &mfn, sizeof(mfn));
 		xe_assert(!r);
 	}
 	return true;
@@ -57,12 +57,12 @@ static bool remove_page(struct xe_host *h, struct xe_domain *d, xe_mfn mfn)
 	return done;
 }
 
-static bool remove_extent(struct xe_host *h, struct xe_domain *cur, struct xe_domain *d,
-			  uint64_t ptr, uint32_t order)
+static bool remove_extent(struct xe_host *h, struct xe_vcpu *v, struct xe_domain *d, uint64_t ptr,
+			  uint32_t order)
 {
 	xe_mfn mfn;
 
-	if (xe_copy_from(h, cur, &mfn, ptr, sizeof(mfn)))
+	if (xe_copy_from(h, v, &mfn, ptr, sizeof(mfn)))
 		return false;
 	if (mfn >= h->nframes)
 		return false;
@@ -72,9 +72,10 @@ static bool remove_extent(struct xe_host *h, struct xe_domain *cur, struct xe_do
 	return true;
 }
 
-int64_t xe_memory_reservation(struct xe_host *h, struct xe_domain *cur, uint32_t cmd,
-			      const struct xe_memory_reservation *r)
+static int64_t reservation(struct xe_host *h, struct xe_vcpu *v, uint32_t cmd,
+			   const struct xe_memory_reservation *r)
 {
+	struct xe_domain *cur = v->domain;
 	struct xe_domain *d = xe_domain_or_self(h, cur, r->domid);
 	uint64_t done;
 
@@ -85,8 +86,8 @@ int64_t xe_memory_reservation(struct xe_host *h, struct xe_domain *cur, uint32_t
 	for (done = 0; done < r->nr_extents; done++) {
 		uint64_t ptr = r->extent_start ? r->extent_start + done * 8 : 0;
 		bool ok = cmd == DECREASE
-				  ? remove_extent(h, cur, d, ptr, r->extent_order)
-				  : add_extent(h, cur, d, ptr, r->extent_order, cmd == POPULATE);
+				  ? remove_extent(h, v, d, ptr, r->extent_order)
+				  : add_extent(h, v, d, ptr, r->extent_order, cmd == POPULATE);
 
 		if (!ok)
 			break;
@@ -94,7 +95,7 @@ int64_t xe_memory_reservation(struct xe_host *h, struct xe_domain *cur, uint32_t
 	return (int64_t)done;
 }
 
-int64_t xe_memory_query(struct xe_host *h, struct xe_domain *cur, uint32_t cmd, uint32_t domid)
+static int64_t query(struct xe_host *h, struct xe_domain *cur, uint32_t cmd, uint32_t domid)
 {
 	struct xe_domain *d;
 
@@ -111,4 +112,29 @@ int64_t xe_memory_query(struct xe_host *h, struct xe_domain *cur, uint32_t cmd, 
 		return (int64_t)d->max_pages;
 	xe_assert(cmd == MAXIMUM_GPFN);
 	return 0; /* as Xen answers for a PV guest */
+}
+
+int64_t xe_do_memory_op(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6])
+{
+	struct xe_memory_reservation r;
+	uint16_t domid = XE_ABI_domid_SELF;
+
+	switch (arg[0]) {
+	case INCREASE:
+	case DECREASE:
+	case POPULATE:
+		if (xe_copy_from(h, v, &r, arg[1], sizeof(r)))
+			return 0; /* none done, says Xen */
+		return reservation(h, v, (uint32_t)arg[0], &r);
+	case CURRENT_RESERVATION:
+	case MAXIMUM_RESERVATION:
+	case MAXIMUM_GPFN:
+		if (xe_copy_from(h, v, &domid, arg[1], sizeof(domid)))
+			return -EFAULT;
+		return query(h, v->domain, (uint32_t)arg[0], domid);
+	case MAXIMUM_RAM_PAGE:
+		return query(h, v->domain, (uint32_t)arg[0], domid);
+	default:
+		return -ENOSYS;
+	}
 }

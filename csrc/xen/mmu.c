@@ -68,13 +68,14 @@ static int mod_l1_entry(struct xe_host *h, struct xe_domain *d, struct xe_domain
 	return 0;
 }
 
-int xe_update_va_mapping(struct xe_host *h, struct xe_domain *d, uint64_t va, uint64_t val)
+static int update_va_mapping(struct xe_host *h, struct xe_vcpu *v, uint64_t va, uint64_t val)
 {
+	struct xe_domain *d = v->domain;
 	uint64_t *l1e;
 	bool rw;
 	int r;
 
-	if (xe_walk(h, d, va, &l1e, &rw))
+	if (xe_walk(h, v, va, &l1e, &rw))
 		return -EINVAL;
 	r = mod_l1_entry(h, d, d, l1e, val);
 	xe_tlb_invalidate(d, va);
@@ -110,11 +111,11 @@ static int update_table(struct xe_host *h, struct xe_domain *d, struct xe_domain
 		val |= *slot & XE_PTE_AD;
 	r = mod_l1_entry(h, d, fd, slot, val);
 	if (cached)
-		xe_tlb_flush(d);
+		xe_tlb_flush_all(d);
 	return r;
 }
 
-int xe_mmu_update_one(struct xe_host *h, struct xe_domain *d, struct xe_domain *fd, uint64_t ptr,
+static int update_one(struct xe_host *h, struct xe_domain *d, struct xe_domain *fd, uint64_t ptr,
 		      uint64_t val)
 {
 	unsigned cmd = ptr & 3;
@@ -139,6 +140,38 @@ out:
 	return r;
 }
 
+int64_t xe_do_mmu_update(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6])
+{
+	struct xe_domain *d = v->domain;
+	struct xe_domain *fd = xe_domain_or_self(h, d, arg[3] & 0xffff);
+	uint32_t count = (uint32_t)arg[1], done;
+	int r = 0;
+
+	if (arg[3] >> 16)
+		return -EPERM;
+	if (!fd || fd->dying)
+		return -ESRCH;
+	if (fd != d && !d->privileged)
+		return -EPERM;
+	for (done = 0; done < count; done++) {
+		struct xe_mmu_update u;
+
+		r = xe_copy_from(h, v, &u, arg[0] + (uint64_t)done * sizeof(u), sizeof(u));
+		if (!r)
+			r = update_one(h, d, fd, u.ptr, u.val);
+		if (r)
+			break;
+	}
+	if (arg[2] && xe_copy_to(h, v, arg[2], &done, sizeof(done)) && !r)
+		r = -EFAULT;
+	return r;
+}
+
+int64_t xe_do_update_va_mapping(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6])
+{
+	return update_va_mapping(h, v, arg[0], arg[1]);
+}
+
 /* Clears the domain's entries; with log != 0 only those of that log. */
 static void unmap(struct xe_host *h, struct xe_domain *d, uint8_t log)
 {
@@ -154,7 +187,7 @@ static void unmap(struct xe_host *h, struct xe_domain *d, uint8_t log)
 			put_entry(h, old);
 		}
 	}
-	xe_tlb_flush(d);
+	xe_tlb_flush_all(d);
 }
 
 void xe_unmap_log(struct xe_host *h, struct xe_domain *d, uint8_t log)

@@ -58,15 +58,13 @@ void xe_path_clear_domain(struct xe_host *h, uint32_t domid)
 
 static bool ip_in_use(const struct xe_host *h, uint32_t ip)
 {
-	for (uint32_t i = 0; i < XE_MAX_DOMAINS; i++) {
+	for (uint32_t i = 0; i < h->top; i++) {
 		const struct xe_domain *d = h->domain[i];
 
 		if (d && !d->dying && (d->ip == ip || d->own_ip == ip || d->next_ip == ip))
 			return true;
-		if (h->pair[i].state != XE_PAIR_NONE && h->pair[i].ip == ip)
-			return true;
 	}
-	return find(h, ip) != NULL;
+	return xe_pair_has_ip(h, ip) || find(h, ip);
 }
 
 /* First free address of 10.0.0.2..254; 0: none. */

@@ -5,7 +5,7 @@
  *
  * Invariants: a table entry that is present names a frame of the table. A copy translates every
  * page before it moves a byte: it is done wholly or not at all.
- * The domain owns its TLB. Left out: large pages, NX, user/supervisor, accessed/dirty bits. */
+ * A vcpu owns its TLB. Left out: large pages, NX, user/supervisor, accessed/dirty bits. */
 #include <errno.h>
 #include <string.h>
 
@@ -13,9 +13,9 @@
 #include "xen/internal.h"
 
 /* The level 1 entry for gva; -EFAULT where a table is missing. *rw: writable at levels 4 to 2. */
-int xe_walk(struct xe_host *h, struct xe_domain *d, uint64_t gva, uint64_t **l1e, bool *rw)
+int xe_walk(struct xe_host *h, const struct xe_vcpu *v, uint64_t gva, uint64_t **l1e, bool *rw)
 {
-	xe_mfn mfn = d->l4;
+	xe_mfn mfn = v->cr3;
 	uint64_t sign = gva >> 47;
 
 	if (!mfn || (sign != 0 && sign != 0x1ffff))
@@ -37,26 +37,35 @@ int xe_walk(struct xe_host *h, struct xe_domain *d, uint64_t gva, uint64_t **l1e
 	}
 }
 
-void xe_tlb_flush(struct xe_domain *d)
+void xe_tlb_flush(struct xe_vcpu *v)
 {
-	memset(d->tlb, 0xff, sizeof(d->tlb));
+	memset(v->tlb, 0xff, sizeof(v->tlb));
+}
+
+void xe_tlb_flush_all(struct xe_domain *d)
+{
+	for (uint32_t i = 0; i < d->nvcpus; i++)
+		xe_tlb_flush(d->vcpu[i]);
 }
 
 void xe_tlb_invalidate(struct xe_domain *d, uint64_t gva)
 {
-	d->tlb[gva >> XE_PAGE_SHIFT & (XE_TLB_SIZE - 1)].vpn = UINT64_MAX;
+	uint64_t vpn = gva >> XE_PAGE_SHIFT;
+
+	for (uint32_t i = 0; i < d->nvcpus; i++)
+		d->vcpu[i]->tlb[vpn & (XE_TLB_SIZE - 1)].vpn = UINT64_MAX;
 }
 
-static int translate(struct xe_host *h, struct xe_domain *d, uint64_t gva, bool write, uint8_t **p)
+static int translate(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, bool write, uint8_t **p)
 {
 	uint64_t vpn = gva >> XE_PAGE_SHIFT;
-	struct xe_tlb_entry *t = &d->tlb[vpn & (XE_TLB_SIZE - 1)];
+	struct xe_tlb_entry *t = &v->tlb[vpn & (XE_TLB_SIZE - 1)];
 
 	if (t->vpn != vpn) {
 		uint64_t *l1e;
 		bool rw;
 
-		if (xe_walk(h, d, gva, &l1e, &rw) || !(*l1e & XE_PTE_PRESENT))
+		if (xe_walk(h, v, gva, &l1e, &rw) || !(*l1e & XE_PTE_PRESENT))
 			return -EFAULT;
 		t->vpn = vpn;
 		t->pte = rw ? *l1e : *l1e & ~XE_PTE_RW;
@@ -74,7 +83,7 @@ static size_t in_page(uint64_t gva, size_t n)
 	return n < left ? n : left;
 }
 
-static int check(struct xe_host *h, struct xe_domain *d, uint64_t gva, size_t n, bool write)
+static int check(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, size_t n, bool write)
 {
 	uint8_t *p;
 
@@ -83,7 +92,7 @@ static int check(struct xe_host *h, struct xe_domain *d, uint64_t gva, size_t n,
 	while (n) {
 		size_t k = in_page(gva, n);
 
-		if (translate(h, d, gva, write, &p))
+		if (translate(h, v, gva, write, &p))
 			return -EFAULT;
 		gva += k;
 		n -= k;
@@ -91,21 +100,21 @@ static int check(struct xe_host *h, struct xe_domain *d, uint64_t gva, size_t n,
 	return 0;
 }
 
-int xe_check_writable(struct xe_host *h, struct xe_domain *d, uint64_t gva, size_t n)
+int xe_check_writable(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, size_t n)
 {
-	return check(h, d, gva, n, true);
+	return check(h, v, gva, n, true);
 }
 
-static int copy(struct xe_host *h, struct xe_domain *d, uint64_t gva, uint8_t *buf, size_t n,
+static int copy(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, uint8_t *buf, size_t n,
 		bool write)
 {
-	if (n > in_page(gva, n) && check(h, d, gva, n, write))
+	if (n > in_page(gva, n) && check(h, v, gva, n, write))
 		return -EFAULT;
 	while (n) {
 		size_t k = in_page(gva, n);
 		uint8_t *p;
 
-		if (translate(h, d, gva, write, &p))
+		if (translate(h, v, gva, write, &p))
 			return -EFAULT;
 		if (write)
 			memcpy(p, buf, k);
@@ -118,28 +127,28 @@ static int copy(struct xe_host *h, struct xe_domain *d, uint64_t gva, uint8_t *b
 	return 0;
 }
 
-int xe_copy_from(struct xe_host *h, struct xe_domain *d, void *buf, uint64_t gva, size_t n)
+int xe_copy_from(struct xe_host *h, struct xe_vcpu *v, void *buf, uint64_t gva, size_t n)
 {
-	return copy(h, d, gva, buf, n, false);
+	return copy(h, v, gva, buf, n, false);
 }
 
-int xe_copy_to(struct xe_host *h, struct xe_domain *d, uint64_t gva, const void *buf, size_t n)
+int xe_copy_to(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, const void *buf, size_t n)
 {
-	return copy(h, d, gva, (uint8_t *)(uintptr_t)buf, n, true);
+	return copy(h, v, gva, (uint8_t *)(uintptr_t)buf, n, true);
 }
 
 int xe_guest_read(struct xe_host *h, uint32_t domid, uint64_t gva, void *buf, size_t n)
 {
 	struct xe_domain *d = xe_live_domain(h, domid);
 
-	return d ? copy(h, d, gva, buf, n, false) : -EFAULT;
+	return d && d->nvcpus ? copy(h, d->vcpu[0], gva, buf, n, false) : -EFAULT;
 }
 
 int xe_guest_write(struct xe_host *h, uint32_t domid, uint64_t gva, const void *buf, size_t n)
 {
 	struct xe_domain *d = xe_live_domain(h, domid);
 
-	return d ? xe_copy_to(h, d, gva, buf, n) : -EFAULT;
+	return d && d->nvcpus ? xe_copy_to(h, d->vcpu[0], gva, buf, n) : -EFAULT;
 }
 
 /* Always the tables themselves, never the TLB. */
@@ -149,7 +158,7 @@ int xe_guest_translate(struct xe_host *h, uint32_t domid, uint64_t gva, uint64_t
 	uint64_t *l1e;
 	bool rw;
 
-	if (!d || xe_walk(h, d, gva, &l1e, &rw) || !(*l1e & XE_PTE_PRESENT))
+	if (!d || !d->nvcpus || xe_walk(h, d->vcpu[0], gva, &l1e, &rw) || !(*l1e & XE_PTE_PRESENT))
 		return -EFAULT;
 	*maddr = (*l1e & XE_PTE_MFN) | (gva & (XE_PAGE_SIZE - 1));
 	return 0;

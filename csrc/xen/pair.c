@@ -24,7 +24,7 @@
 
 struct xe_pair *xe_pair_of_primary(struct xe_host *h, uint32_t domid)
 {
-	for (unsigned i = 0; i < XE_MAX_DOMAINS; i++)
+	for (unsigned i = 0; i < XE_MAX_PAIRS; i++)
 		if (h->pair[i].state != XE_PAIR_NONE && h->pair[i].primary == domid)
 			return &h->pair[i];
 	return NULL;
@@ -32,7 +32,7 @@ struct xe_pair *xe_pair_of_primary(struct xe_host *h, uint32_t domid)
 
 struct xe_pair *xe_pair_of_backup(struct xe_host *h, uint32_t domid)
 {
-	for (unsigned i = 0; domid && i < XE_MAX_DOMAINS; i++)
+	for (unsigned i = 0; domid && i < XE_MAX_PAIRS; i++)
 		if (h->pair[i].state != XE_PAIR_NONE && h->pair[i].backup == domid)
 			return &h->pair[i];
 	return NULL;
@@ -83,9 +83,9 @@ static int install_grant(struct xe_host *h, struct xe_domain *cur, const struct 
 		return -ESRCH;
 	if (xe_pair_of(h, d->id))
 		return -EEXIST;
-	while (p < h->pair + XE_MAX_DOMAINS && p->state != XE_PAIR_NONE)
+	while (p < h->pair + XE_MAX_PAIRS && p->state != XE_PAIR_NONE)
 		p++;
-	if (p == h->pair + XE_MAX_DOMAINS)
+	if (p == h->pair + XE_MAX_PAIRS)
 		return -ENOMEM;
 	*p = (struct xe_pair){.state = XE_PAIR_GRANTED, .primary = d->id, .ip = d->ip};
 	ports_changed(h, p);
@@ -378,7 +378,7 @@ static int get_log(struct xe_host *h, struct xe_domain *d, struct xe_zl_arg *a)
 {
 	struct xe_pair *p = recovering_backup(h, d);
 
-	return p ? xe_log_get(h, d, p, a) : -EPERM;
+	return p ? xe_log_get(h, p, a) : -EPERM;
 }
 
 int xe_zl_op(struct xe_host *h, struct xe_domain *d, uint32_t cmd, struct xe_zl_arg *a)
@@ -431,7 +431,7 @@ int xe_zl_op(struct xe_host *h, struct xe_domain *d, uint32_t cmd, struct xe_zl_
 
 bool xe_pair_has_ip(const struct xe_host *h, uint32_t ip)
 {
-	for (unsigned i = 0; i < XE_MAX_DOMAINS; i++)
+	for (unsigned i = 0; i < XE_MAX_PAIRS; i++)
 		if (h->pair[i].state != XE_PAIR_NONE && h->pair[i].ip == ip)
 			return true;
 	return false;

@@ -19,9 +19,17 @@ static void remove_from_queue(struct xe_host *h, const struct xe_domain *d)
 	memmove(&h->runq[i], &h->runq[i + 1], (h->nrunq - i) * sizeof(h->runq[0]));
 }
 
+static bool has_work(const struct xe_domain *d)
+{
+	for (uint32_t i = 0; i < d->nvcpus; i++)
+		if (d->vcpu[i]->online && !d->vcpu[i]->blocked)
+			return true;
+	return false;
+}
+
 void xe_sched_update(struct xe_host *h, struct xe_domain *d)
 {
-	bool want = xe_domain_runnable(d) && !d->blocked;
+	bool want = xe_domain_runnable(d) && has_work(d);
 
 	if (want == d->queued)
 		return;
@@ -45,21 +53,22 @@ int xe_sched_next(struct xe_host *h)
 }
 
 /* Waits for an event; one that is pending already is not waited for. */
-int xe_sched_block(struct xe_host *h, struct xe_domain *d)
+static int block(struct xe_host *h, struct xe_vcpu *v)
 {
+	struct xe_domain *d = v->domain;
 	struct xe_shared_info *s = xe_shared_info(h, d);
 
 	if (s)
 		s->vcpu[0].upcall_mask = 0;
 	if (!s || !s->vcpu[0].upcall_pending) {
-		d->blocked = true;
+		v->blocked = true;
 		xe_sched_update(h, d);
 	}
 	return 0;
 }
 
 /* A crash is a kernel fault that needs no heartbeat to be seen. */
-int xe_sched_shutdown(struct xe_host *h, struct xe_domain *d, uint32_t reason)
+static int domain_shutdown(struct xe_host *h, struct xe_domain *d, uint32_t reason)
 {
 	if (d->shutdown_code != XE_SHUTDOWN_NONE)
 		return 0;
@@ -69,4 +78,22 @@ int xe_sched_shutdown(struct xe_host *h, struct xe_domain *d, uint32_t reason)
 	xe_sched_update(h, d);
 	xe_send_virq(h, 0, XE_ABI_virq_DOM_EXC);
 	return 0;
+}
+
+int64_t xe_do_sched_op(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6])
+{
+	uint32_t reason;
+
+	switch (arg[0]) {
+	case 0:
+		return 0;
+	case 1:
+		return block(h, v);
+	case 2:
+		if (xe_copy_from(h, v, &reason, arg[1], sizeof(reason)))
+			return -EFAULT;
+		return domain_shutdown(h, v->domain, reason);
+	default:
+		return -ENOSYS;
+	}
 }
