@@ -12,6 +12,13 @@ int xe_queue_work(struct xe_host *h, const struct xe_work *w);
 void xe_queue_vmm(struct xe_host *h, const struct xe_domain *d, enum xe_vmm_event ev, uint64_t a,
 		  uint64_t b);
 
+/* Its run state or its pair is not what the machine knows. */
+static inline void xe_domain_changed(struct xe_host *h, uint32_t domid)
+{
+	xe_domset_add(&h->changed_domains, domid);
+	*h->changed = true;
+}
+
 /* frame.c */
 int xe_frames_create(struct xe_host *h);
 void xe_frames_destroy(struct xe_host *h);
@@ -55,6 +62,8 @@ void xe_tlb_invalidate(struct xe_domain *d, uint64_t gva); /* likewise, one page
 /* Copies through the tables of v. -EFAULT; nothing is moved unless everything can be. */
 int xe_copy_from(struct xe_host *h, struct xe_vcpu *v, void *buf, uint64_t gva, size_t n);
 int xe_copy_to(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, const void *buf, size_t n);
+/* Where they lie in machine memory; NULL if they can't be read or cross a page's end. */
+const uint8_t *xe_peek(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, size_t n);
 int xe_check_writable(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, size_t n);
 
 /* mmu.c */

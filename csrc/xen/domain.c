@@ -194,6 +194,8 @@ static void relinquish_memory(struct xe_host *h, struct xe_domain *d)
 void xe_domain_do_destroy(struct xe_host *h, struct xe_domain *d)
 {
 	d->dying = true;
+	if (h->current && h->current->domain == d)
+		h->current = NULL;
 	xe_sched_update(h, d);
 	xe_evtchn_close_all(h, d);
 	xe_heartbeat_unregister(h, d);

@@ -4,6 +4,7 @@
 #define XE_XEN_INTERNAL_H
 
 #include "base/abi.h"
+#include "base/domset.h"
 #include "xen/host.h"
 #include "xen/public.h"
 
@@ -74,6 +75,7 @@ struct xe_evtchn {
 struct xe_vcpu {
 	struct xe_domain *domain;
 	uint32_t id;
+	uint64_t trace_head; /* of a hypercall that it makes, but for the number */
 	/* vcpu.c, sched.c */
 	bool initialised, online, blocked;
 	/* evtchn.c */
@@ -105,7 +107,7 @@ struct xe_domain {
 	xe_mfn shared_mfn; /* ours; 0: none any more */
 	struct xe_evtchn *evtchn;
 	/* sched.c */
-	bool upcall_queued, queued;
+	bool upcall_queued, queued, runs; /* runs: as was told last */
 	/* netsched.c, pair.c, heartbeat.c */
 	uint32_t ip, own_ip, next_ip;
 	uint32_t signals;
@@ -159,6 +161,14 @@ struct xe_host {
 	uint32_t runq[XE_MAX_DOMAINS], nrunq;
 	xe_ns now; /* machine time of the call that runs */
 	struct xe_vcpu *current; /* that makes the hypercall that runs; NULL */
+	uint64_t seen_gva; /* of the first copy that the hypercall made */
+	uint32_t seen_len; /* 0: it has made none */
+	struct xe_trace *trace; /* or &untold */
+	struct xe_trace untold;
+	struct xe_trace_record untold_record;
+	bool *changed, unheard; /* changed: or &unheard */
+	struct xe_domset changed_domains;
+	struct xe_domset watched; /* those that the heartbeat check may concern */
 	struct xe_work *work; /* ring, work_cap is a power of 2 */
 	uint32_t work_cap, work_head, work_len;
 	struct xe_path path[XE_MAX_PATHS];

@@ -56,20 +56,28 @@ void xe_tlb_invalidate(struct xe_domain *d, uint64_t gva)
 		d->vcpu[i]->tlb[vpn & (XE_TLB_SIZE - 1)].vpn = UINT64_MAX;
 }
 
-static int translate(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, bool write, uint8_t **p)
+/* Into the TLB. */
+static __attribute__((noinline)) int fill(struct xe_host *h, struct xe_vcpu *v, uint64_t gva,
+					  struct xe_tlb_entry *t)
+{
+	uint64_t *l1e;
+	bool rw;
+
+	if (xe_walk(h, v, gva, &l1e, &rw) || !(*l1e & XE_PTE_PRESENT))
+		return -EFAULT;
+	t->vpn = gva >> XE_PAGE_SHIFT;
+	t->pte = rw ? *l1e : *l1e & ~XE_PTE_RW;
+	return 0;
+}
+
+static inline int translate(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, bool write,
+			    uint8_t **p)
 {
 	uint64_t vpn = gva >> XE_PAGE_SHIFT;
 	struct xe_tlb_entry *t = &v->tlb[vpn & (XE_TLB_SIZE - 1)];
 
-	if (t->vpn != vpn) {
-		uint64_t *l1e;
-		bool rw;
-
-		if (xe_walk(h, v, gva, &l1e, &rw) || !(*l1e & XE_PTE_PRESENT))
-			return -EFAULT;
-		t->vpn = vpn;
-		t->pte = rw ? *l1e : *l1e & ~XE_PTE_RW;
-	}
+	if (t->vpn != vpn && fill(h, v, gva, t))
+		return -EFAULT;
 	if (write && !(t->pte & XE_PTE_RW))
 		return -EFAULT;
 	*p = h->memory + (t->pte & XE_PTE_MFN) + (gva & (XE_PAGE_SIZE - 1));
@@ -110,6 +118,10 @@ static int copy(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, uint8_t *buf
 {
 	if (n > in_page(gva, n) && check(h, v, gva, n, write))
 		return -EFAULT;
+	if (!h->seen_len) { /* for the trace */
+		h->seen_gva = gva;
+		h->seen_len = n < XE_TRACE_SEEN ? (uint32_t)n : XE_TRACE_SEEN;
+	}
 	while (n) {
 		size_t k = in_page(gva, n);
 		uint8_t *p;
@@ -125,6 +137,13 @@ static int copy(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, uint8_t *buf
 		n -= k;
 	}
 	return 0;
+}
+
+const uint8_t *xe_peek(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, size_t n)
+{
+	uint8_t *p;
+
+	return in_page(gva, n) == n && !translate(h, v, gva, false, &p) ? p : NULL;
 }
 
 int xe_copy_from(struct xe_host *h, struct xe_vcpu *v, void *buf, uint64_t gva, size_t n)

@@ -29,8 +29,12 @@ static bool has_work(const struct xe_domain *d)
 
 void xe_sched_update(struct xe_host *h, struct xe_domain *d)
 {
-	bool want = xe_domain_runnable(d) && has_work(d);
+	bool runs = xe_domain_runnable(d), want = runs && has_work(d);
 
+	if (runs != d->runs) {
+		d->runs = runs;
+		xe_domain_changed(h, d->id);
+	}
 	if (want == d->queued)
 		return;
 	d->queued = want;

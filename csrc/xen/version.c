@@ -10,7 +10,7 @@ int64_t xe_do_xen_version(struct xe_host *h, struct xe_vcpu *v, const uint64_t a
 	struct {
 		uint32_t idx, map;
 	} f;
-	char extra[16] = ".7";
+	static const char extra[16] = ".7";
 
 	switch (arg[0]) {
 	case 0:
