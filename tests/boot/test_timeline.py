@@ -231,7 +231,7 @@ def test_recordings_end_and_the_last_are_kept() -> None:
         core.clock += 60 * MS
         core.traced += 1
         taken = len(recorder_.recordings()[-1].packets)
-        assert taken == 48 * min(number + 1, 5)
+        assert taken == 64 * min(number + 1, 5)
         core.traced += 1
         assert len(recorder_.recordings()[-1].packets) == taken
         core.traced -= 1
