@@ -23,6 +23,8 @@ int xe_alloc_xenheap(struct xe_host *h, struct xe_domain *d, xe_mfn *mfn);
 bool xe_get_page(struct xe_host *h, xe_mfn mfn, const struct xe_domain *d);
 void xe_put_page(struct xe_host *h, xe_mfn mfn);
 bool xe_drop_allocated(struct xe_host *h, xe_mfn mfn);
+int xe_get_page_and_type(struct xe_host *h, xe_mfn mfn, const struct xe_domain *d, uint64_t type);
+void xe_put_page_and_type(struct xe_host *h, xe_mfn mfn);
 int xe_get_page_type(struct xe_frame *f, uint64_t type);
 void xe_put_page_type(struct xe_frame *f);
 void xe_assign_frame(struct xe_host *h, xe_mfn mfn, struct xe_domain *to);
@@ -62,21 +64,61 @@ xe_hypercall_fn xe_do_mmu_update, xe_do_update_va_mapping;
 void xe_unmap_log(struct xe_host *h, struct xe_domain *d, uint8_t log);
 void xe_unmap_all(struct xe_host *h, struct xe_domain *d);
 
+/* timer.c */
+void xe_timer_init(struct xe_timer *t, void (*fire)(struct xe_host *h, void *owner), void *owner);
+void xe_timer_arm(struct xe_host *h, struct xe_timer *t, xe_ns at); /* again: anew */
+void xe_timer_stop(struct xe_host *h, struct xe_timer *t);
+void xe_timer_set(struct xe_host *h, struct xe_timer *t, xe_ns at); /* fires now if that is past */
+
 /* vcpu.c */
 int xe_vcpu_create(struct xe_host *h, struct xe_domain *d); /* the next one */
+void xe_vcpus_retire(struct xe_host *h, struct xe_domain *d); /* no timers, no frames any more */
 void xe_vcpus_free(struct xe_domain *d);
 struct xe_vcpu *xe_vcpu(const struct xe_domain *d, uint32_t id); /* NULL: there is none */
+/* Pages that a domain lets us write to: referenced; -EINVAL; NULL while that must not be used. */
+int xe_get_given_page(struct xe_host *h, const struct xe_domain *d, uint64_t mfn);
+uint8_t *xe_given_page(const struct xe_host *h, const struct xe_domain *d, xe_mfn mfn);
+struct xe_vcpu_info *xe_vcpu_info(const struct xe_host *h, const struct xe_vcpu *v); /* or NULL */
+void xe_vcpu_set_online(struct xe_host *h, struct xe_vcpu *v, bool online);
+void xe_vcpu_set_blocked(struct xe_host *h, struct xe_vcpu *v, bool blocked);
+void xe_vcpu_tick(struct xe_host *h, struct xe_vcpu *v); /* periodic timer: if due; then the next */
+void xe_vcpu_hears_ticks(struct xe_host *h, struct xe_vcpu *v); /* from now on */
+void xe_runstate_update(struct xe_host *h, struct xe_vcpu *v);
+/* With the time in the present state; h NULL: without, as when that was entered. */
+void xe_runstate_get(const struct xe_host *h, const struct xe_vcpu *v, struct xe_runstate_info *r);
+/* vcpu_time_info anew: a TSC of 1 GHz that is machine time. */
+void xe_update_time(struct xe_host *h, struct xe_vcpu *v);
+void xe_update_wallclock(struct xe_host *h, struct xe_domain *d);
 
-/* evtchn.c */
-xe_hypercall_fn xe_do_event_channel_op;
-struct xe_shared_info *xe_shared_info(const struct xe_host *h, const struct xe_domain *d);
+/* vcpu_op.c, vcpu_context.c */
+xe_hypercall_fn xe_do_vcpu_op, xe_do_set_timer_op;
+void xe_vcpu_put_context(struct xe_host *h, struct xe_vcpu *v); /* the frames that it references */
+int xe_vcpu_set_context(struct xe_host *h, struct xe_vcpu *v, const struct xe_vcpu_context *c);
+
+/* evtchn.c: the ports; evtchn_deliver.c: their bits in the guest; evtchn_op.c */
+xe_hypercall_fn xe_do_event_channel_op, xe_do_event_channel_op_compat;
+int xe_evtchn_init(struct xe_domain *d);
 void xe_evtchn_close_all(struct xe_host *h, struct xe_domain *d);
+void xe_evtchn_retire(struct xe_host *h, struct xe_domain *d); /* likewise; no frames any more */
+int xe_evtchn_alloc_for(struct xe_host *h, struct xe_domain *d, uint16_t remote, uint32_t *port);
+struct xe_shared_info *xe_shared_info(const struct xe_host *h, const struct xe_domain *d);
+int xe_evtchn_poll(struct xe_host *h, struct xe_domain *d, uint32_t port); /* 1: pending; -EINVAL */
+void xe_send_vcpu_virq(struct xe_host *h, struct xe_vcpu *v, uint32_t virq);
+void xe_queue_upcall(struct xe_host *h, struct xe_domain *d);
 void xe_evtchn_kick(struct xe_host *h,
 		    struct xe_domain *d); /* upcall work if something is pending */
 
 /* sched.c */
-xe_hypercall_fn xe_do_sched_op;
-void xe_sched_update(struct xe_host *h, struct xe_domain *d);
+xe_hypercall_fn xe_do_sched_op, xe_do_sched_op_compat;
+void xe_sched_update(struct xe_host *h, struct xe_domain *d); /* its run state, its vcpus' */
+void xe_sched_queue(struct xe_host *h, struct xe_domain *d);  /* only its place on the queue */
+void xe_sched_domain_init(struct xe_domain *d);
+void xe_sched_retire(struct xe_host *h, struct xe_domain *d);
+void xe_domain_shutdown(struct xe_host *h, struct xe_domain *d, uint8_t reason);
+void xe_domain_crash(struct xe_host *h, struct xe_domain *d);
+void xe_vcpu_unblock(struct xe_host *h, struct xe_vcpu *v);
+void xe_poll_over(struct xe_host *h, void *vcpu);
+void xe_wake_pollers(struct xe_host *h, struct xe_domain *d, uint32_t port);
 
 /* memory.c, domctl.c, version.c, console.c */
 xe_hypercall_fn xe_do_memory_op, xe_do_domctl, xe_do_xen_version, xe_do_console_io;
@@ -105,6 +147,18 @@ int xe_log_get(struct xe_host *h, struct xe_pair *p, struct xe_zl_arg *a);
 void xe_log_transfer(struct xe_host *h, struct xe_pair *p, struct xe_domain *to);
 void xe_log_release(struct xe_host *h, struct xe_pair *p);
 bool xe_log_may_map(struct xe_host *h, const struct xe_domain *d, const struct xe_frame *f);
+
+/* Where a guest may have its memory: not where Xen is, and canonical from below. */
+static inline bool xe_is_guest_address(uint64_t gva)
+{
+	return gva < 1ull << 47 || gva >= XE_XEN_END;
+}
+
+/* A time that Xen takes for signed: one before machine time 0 is past. */
+static inline xe_ns xe_signed_time(uint64_t t)
+{
+	return t >> 63 ? 0 : t;
+}
 
 /* csrc/zeroloss.c, csrc/hypercall.c */
 xe_hypercall_fn xe_do_zeroloss_op;

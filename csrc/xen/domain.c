@@ -5,7 +5,7 @@
  * one goes; its id is not used again before that.
  *
  * Invariants: h->domain[id] is NULL or a domain with refs > 0. The host owns the structs.
- * Left out: more than one virtual CPU, domain handles, scheduling parameters. */
+ * Left out: domain handles, scheduling parameters. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +53,7 @@ void xe_put_domain(struct xe_host *h, struct xe_domain *d)
 	while (h->top && !h->domain[h->top - 1])
 		h->top--;
 	xe_domain_free(d);
+	xe_send_virq(h, 0, XE_ABI_virq_DOM_EXC);
 }
 
 /* A domain without memory, paused once. */
@@ -71,12 +72,12 @@ int xe_domain_alloc(struct xe_host *h, uint32_t want, uint32_t max_vcpus, struct
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return -ENOMEM;
-	d->evtchn = calloc(XE_EVTCHNS, sizeof(*d->evtchn));
 	d->vcpu = calloc(max_vcpus, sizeof(struct xe_vcpu *));
-	if (!d->evtchn || !d->vcpu) {
+	if (xe_evtchn_init(d) || !d->vcpu) {
 		xe_domain_free(d);
 		return -ENOMEM;
 	}
+	xe_sched_domain_init(d);
 	d->max_vcpus = max_vcpus;
 	d->id = id;
 	d->generation = ++h->generations;
@@ -113,14 +114,18 @@ int xe_domain_create(struct xe_host *h, const struct xe_domain_config *cfg, uint
 	d->init_pages = cfg->pages;
 	d->window_pages = cfg->window_pages;
 	d->ip = d->own_ip = ip;
-	d->vcpu[0]->initialised = d->vcpu[0]->online = true;
+	d->vcpu[0]->initialised = true;
+	xe_vcpu_set_online(h, d->vcpu[0], true);
 	if (cfg->pages)
 		r = xe_build(h, d, cfg->pages, cfg->window_pages);
-	if (r)
+	if (r) {
 		xe_domain_do_destroy(h, d);
-	else
-		*domid = d->id;
-	return r;
+		return r;
+	}
+	xe_update_time(h, d->vcpu[0]);
+	xe_update_wallclock(h, d);
+	*domid = d->id;
+	return 0;
 }
 
 static void relinquish_memory(struct xe_host *h, struct xe_domain *d)
@@ -150,14 +155,15 @@ void xe_domain_do_destroy(struct xe_host *h, struct xe_domain *d)
 {
 	d->dying = true;
 	xe_sched_update(h, d);
-	xe_evtchn_close_all(h, d);
+	xe_sched_retire(h, d);
+	xe_evtchn_retire(h, d);
+	xe_vcpus_retire(h, d);
 	xe_heartbeat_unregister(h, d);
 	xe_path_clear_domain(h, d->id);
 	xe_pair_domain_gone(h, d);
 	relinquish_memory(h, d);
-	free(d->evtchn);
-	d->evtchn = NULL;
 	xe_put_domain(h, d);
+	xe_send_virq(h, 0, XE_ABI_virq_DOM_EXC);
 }
 
 /* Destroying a zombie again is no error, as in Xen. */
@@ -207,18 +213,9 @@ void xe_domain_kick(struct xe_host *h, uint32_t domid)
 		xe_evtchn_kick(h, d);
 }
 
-static bool any_online(const struct xe_domain *d)
-{
-	for (uint32_t i = 0; i < d->nvcpus; i++)
-		if (d->vcpu[i]->online)
-			return true;
-	return false;
-}
-
 bool xe_domain_runnable(const struct xe_domain *d)
 {
-	return !d->dying && !d->pause_count && !d->crashed &&
-	       d->shutdown_code == XE_SHUTDOWN_NONE && any_online(d);
+	return !d->dying && !d->pause_count && !d->crashed && !d->shut_down && d->online_vcpus;
 }
 
 int xe_domain_info(const struct xe_host *h, uint32_t domid, struct xe_domain_info *out)

@@ -294,6 +294,26 @@ void xe_put_page_type(struct xe_frame *f)
 	f->type_info--;
 }
 
+/* A frame becomes a page table only by the builder: what it held is not validated here. */
+int xe_get_page_and_type(struct xe_host *h, xe_mfn mfn, const struct xe_domain *d, uint64_t type)
+{
+	struct xe_frame *f = &h->frame[mfn];
+
+	if (!xe_get_page(h, mfn, d))
+		return -EINVAL;
+	if ((type == XE_PGT_WRITABLE || (f->type_info & XE_PGT_COUNT)) &&
+	    !xe_get_page_type(f, type))
+		return 0;
+	xe_put_page(h, mfn);
+	return -EINVAL;
+}
+
+void xe_put_page_and_type(struct xe_host *h, xe_mfn mfn)
+{
+	xe_put_page_type(&h->frame[mfn]);
+	xe_put_page(h, mfn);
+}
+
 /* Changes the owner of a frame that somebody keeps referenced; it is allocated afterwards. */
 void xe_assign_frame(struct xe_host *h, xe_mfn mfn, struct xe_domain *to)
 {
