@@ -200,9 +200,8 @@ static void arm_host_timers(struct xe_machine *m)
 	xe_ns at = xe_host_next_timer(m->host);
 	struct xe_event e = {.time = at > m->now ? at : m->now, .kind = XE_EV_HOST};
 
-	if (at >= m->host_timer || xe_event_push(m, &e, XE_PRI_NORMAL))
-		return;
-	m->host_timer = e.time;
+	if (at != XE_NEVER && e.time < m->host_timer && !xe_event_push(m, &e, XE_PRI_NORMAL))
+		m->host_timer = e.time;
 }
 
 /* Follows what a hypercall or a toolstack call changed in the host half. */
