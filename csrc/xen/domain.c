@@ -83,6 +83,9 @@ int xe_domain_alloc(struct xe_host *h, uint32_t want, uint32_t max_vcpus, struct
 	d->refs = 1;
 	d->pause_count = 1;
 	d->shutdown_code = XE_SHUTDOWN_NONE;
+	d->max_port = XE_EVTCHNS - 1;
+	d->max_grant_frames = XE_GRANT_FRAMES;
+	d->max_maptrack_frames = XE_MAPTRACK_FRAMES;
 	h->domain[id] = d;
 	if (h->top <= id)
 		h->top = id + 1;

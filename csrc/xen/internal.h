@@ -35,6 +35,8 @@ enum {
 	XE_CHUNK_WORDS = XE_CHUNK_FRAMES / 64,
 	XE_TLB_SIZE = 256,
 	XE_EVTCHNS = 4096,
+	XE_GRANT_FRAMES = 64, /* as Xen's defaults, also the most that a domain may get */
+	XE_MAPTRACK_FRAMES = 1024,
 	XE_VIRQS = 24,
 	XE_CONSOLE_SIZE = 4096,
 	XE_MAX_PATHS = 256,
@@ -102,6 +104,9 @@ struct xe_domain {
 	/* evtchn.c */
 	xe_mfn shared_mfn; /* 0: none */
 	struct xe_evtchn *evtchn;
+	uint32_t max_port; /* highest that it may use; fixed at creation, as the next two */
+	/* grant.c */
+	uint32_t max_grant_frames, max_maptrack_frames;
 	/* sched.c */
 	bool upcall_queued, queued;
 	/* netsched.c, pair.c, heartbeat.c */
