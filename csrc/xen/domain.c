@@ -41,7 +41,6 @@ void xe_domain_free(struct xe_domain *d)
 {
 	xe_vcpus_free(d);
 	free(d->evtchn);
-	free(d->tables);
 	free(d);
 }
 
@@ -165,32 +164,36 @@ int xe_domain_create(struct xe_host *h, const struct xe_domain_config *cfg, uint
 	return r;
 }
 
-static void drop_base(struct xe_host *h, struct xe_vcpu *v)
+/* Unpins what is pinned, and gives up the allocations of a list of frames. With our reference a frame
+ * stays in its list while others, that only it held, leave. */
+static void drop_frames(struct xe_host *h, struct xe_domain *d, xe_mfn mfn)
 {
-	xe_put_page_type(&h->frame[v->cr3]);
-	xe_put_page(h, v->cr3);
-	v->cr3 = 0;
+	while (mfn) {
+		struct xe_frame *f = &h->frame[mfn];
+		bool got = xe_get_page(h, mfn, d);
+		xe_mfn next;
+
+		xe_assert(got);
+		if (f->type_info & XE_PGT_PINNED) {
+			f->type_info &= ~XE_PGT_PINNED;
+			xe_put_page_and_type(h, mfn);
+		}
+		xe_drop_allocated(h, mfn);
+		next = f->next;
+		xe_put_page(h, mfn);
+		mfn = next;
+	}
 }
 
+/* When base pointers and pins are gone, so are all page tables, and what their entries held. */
 static void relinquish_memory(struct xe_host *h, struct xe_domain *d)
 {
-	xe_unmap_all(h, d);
-	if (d->n_tables)
-		drop_base(h, d->vcpu[0]);
-	for (uint64_t i = 0; i < d->n_tables; i++) {
-		xe_put_page_type(&h->frame[d->tables[i]]);
-		xe_put_page(h, d->tables[i]);
-	}
-	free(d->tables);
-	d->tables = NULL;
-	d->n_tables = d->n_l1 = 0;
+	for (uint32_t i = 0; i < d->nvcpus; i++)
+		xe_drop_base_pointers(h, d->vcpu[i]);
 	xe_put_page(h, d->shared_mfn);
 	d->shared_mfn = 0;
-	xe_tlb_flush_all(d);
-	while (d->first_frame)
-		xe_drop_allocated(h, d->first_frame);
-	while (d->first_xenheap)
-		xe_drop_allocated(h, d->first_xenheap);
+	drop_frames(h, d, d->first_frame);
+	drop_frames(h, d, d->first_xenheap);
 	xe_frames_flush(h);
 }
 

@@ -1,11 +1,13 @@
 /* Guest virtual memory: the walk of the four levels, a small TLB, copies in and out.
  *
  * The tables lie in the guest's frames but only hypercalls write them (they are mapped read-only),
- * so what they hold was checked and the TLB is exact as long as mmu.c invalidates what it changes.
+ * so what they hold was checked. Whatever takes away or changes a present entry empties the TLBs of
+ * the domain, so they are exact: a guest's own flushes have nothing to do.
  *
- * Invariants: a table entry that is present names a frame of the table. A copy translates every
+ * Invariants: an entry of a table that is present names a frame. A copy translates every
  * page before it moves a byte: it is done wholly or not at all.
- * A vcpu owns its TLB. Left out: large pages, NX, user/supervisor, accessed/dirty bits. */
+ * A vcpu owns its TLB; entries of an older generation are empty. Left out: large pages, NX,
+ * user/supervisor and so the user's root, accessed/dirty bits. */
 #include <errno.h>
 #include <string.h>
 
@@ -25,7 +27,7 @@ int xe_walk(struct xe_host *h, const struct xe_vcpu *v, uint64_t gva, uint64_t *
 		uint64_t *e;
 
 		xe_assert(mfn < h->nframes);
-		e = (uint64_t *)(void *)xe_frame_ptr(h, mfn) + (gva >> shift & (XE_PTES - 1));
+		e = xe_entries(h, mfn) + (gva >> shift & (XE_PTES - 1));
 		if (shift == XE_PAGE_SHIFT) {
 			*l1e = e;
 			return 0;
@@ -33,13 +35,17 @@ int xe_walk(struct xe_host *h, const struct xe_vcpu *v, uint64_t gva, uint64_t *
 		if (!(*e & XE_PTE_PRESENT))
 			return -EFAULT;
 		*rw = *rw && (*e & XE_PTE_RW);
-		mfn = (*e & XE_PTE_MFN) >> XE_PAGE_SHIFT;
+		mfn = xe_pte_mfn(*e);
 	}
 }
 
 void xe_tlb_flush(struct xe_vcpu *v)
 {
-	memset(v->tlb, 0xff, sizeof(v->tlb));
+	v->tlb_gen = (v->tlb_gen + 1) & (UINT32_MAX >> 1);
+	if (v->tlb_gen)
+		return;
+	memset(v->tlb, 0, sizeof(v->tlb));
+	v->tlb_gen = 1;
 }
 
 void xe_tlb_flush_all(struct xe_domain *d)
@@ -48,31 +54,24 @@ void xe_tlb_flush_all(struct xe_domain *d)
 		xe_tlb_flush(d->vcpu[i]);
 }
 
-void xe_tlb_invalidate(struct xe_domain *d, uint64_t gva)
-{
-	uint64_t vpn = gva >> XE_PAGE_SHIFT;
-
-	for (uint32_t i = 0; i < d->nvcpus; i++)
-		d->vcpu[i]->tlb[vpn & (XE_TLB_SIZE - 1)].vpn = UINT64_MAX;
-}
-
 static int translate(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, bool write, uint8_t **p)
 {
 	uint64_t vpn = gva >> XE_PAGE_SHIFT;
 	struct xe_tlb_entry *t = &v->tlb[vpn & (XE_TLB_SIZE - 1)];
 
-	if (t->vpn != vpn) {
+	if (t->vpn != vpn || t->tag >> 1 != v->tlb_gen) {
 		uint64_t *l1e;
 		bool rw;
 
 		if (xe_walk(h, v, gva, &l1e, &rw) || !(*l1e & XE_PTE_PRESENT))
 			return -EFAULT;
 		t->vpn = vpn;
-		t->pte = rw ? *l1e : *l1e & ~XE_PTE_RW;
+		t->mfn = (uint32_t)xe_pte_mfn(*l1e);
+		t->tag = v->tlb_gen << 1 | (rw && (*l1e & XE_PTE_RW));
 	}
-	if (write && !(t->pte & XE_PTE_RW))
+	if (write && !(t->tag & 1))
 		return -EFAULT;
-	*p = h->memory + (t->pte & XE_PTE_MFN) + (gva & (XE_PAGE_SIZE - 1));
+	*p = xe_frame_ptr(h, t->mfn) + (gva & (XE_PAGE_SIZE - 1));
 	return 0;
 }
 
