@@ -2,6 +2,9 @@
 #ifndef XE_XEN_CALLS_H
 #define XE_XEN_CALLS_H
 
+#include <errno.h>
+
+#include "base/assert.h"
 #include "xen/internal.h"
 
 /* A hypercall: `v` makes it. Its result, or -errno. */
@@ -20,15 +23,44 @@ int xe_alloc_frames(struct xe_host *h, struct xe_domain *d, uint64_t n, xe_mfn *
 int xe_alloc_extent(struct xe_host *h, struct xe_domain *d, xe_mfn *mfn);
 /* A frame of ours, shared writable with d; it is d's until xe_drop_allocated. */
 int xe_alloc_xenheap(struct xe_host *h, struct xe_domain *d, xe_mfn *mfn);
-bool xe_get_page(struct xe_host *h, xe_mfn mfn, const struct xe_domain *d);
-bool xe_get_any_page(struct xe_host *h, xe_mfn mfn); /* whoever owns it */
-void xe_put_page(struct xe_host *h, xe_mfn mfn);
+void xe_free_frame(struct xe_host *h, xe_mfn mfn); /* that has lost its last reference */
 bool xe_drop_allocated(struct xe_host *h, xe_mfn mfn);
 void xe_assign_frame(struct xe_host *h, xe_mfn mfn, struct xe_domain *to);
 
 static inline uint8_t *xe_frame_ptr(const struct xe_host *h, xe_mfn mfn)
 {
 	return h->memory + (mfn << XE_PAGE_SHIFT);
+}
+
+static inline bool xe_get_any_page(struct xe_host *h, xe_mfn mfn) /* whoever owns it */
+{
+	uint64_t n;
+
+	if (mfn >= h->nframes)
+		return false;
+	n = h->frame[mfn].count_info & XE_PGC_COUNT;
+	if (!n || n >= XE_PGC_COUNT - 1)
+		return false;
+	h->frame[mfn].count_info++;
+	return true;
+}
+
+static inline void xe_put_page(struct xe_host *h, xe_mfn mfn)
+{
+	xe_assert(mfn < h->nframes && (h->frame[mfn].count_info & XE_PGC_COUNT));
+	if (!(--h->frame[mfn].count_info & XE_PGC_COUNT))
+		xe_free_frame(h, mfn);
+}
+
+/* Takes a reference if the frame is d's: the reference first, then the check, as Xen does. */
+static inline bool xe_get_page(struct xe_host *h, xe_mfn mfn, const struct xe_domain *d)
+{
+	if (!xe_get_any_page(h, mfn))
+		return false;
+	if (h->frame[mfn].owner == d->id)
+		return true;
+	xe_put_page(h, mfn);
+	return false;
 }
 
 static inline uint64_t *xe_entries(const struct xe_host *h, xe_mfn mfn)
@@ -70,10 +102,39 @@ int xe_build(struct xe_host *h, struct xe_domain *d, const struct xe_domain_conf
 
 /* pagetype.c. A type is taken by somebody who has a reference on the page. 0, or -EINVAL and what
  * the entries of a table are refused with. */
-int xe_get_page_type(struct xe_host *h, xe_mfn mfn, uint64_t type);
-void xe_put_page_type(struct xe_host *h, xe_mfn mfn);
+int xe_get_new_type(struct xe_host *h, xe_mfn mfn, uint64_t type); /* at type count 0 */
+void xe_put_last_type(struct xe_host *h, xe_mfn mfn); /* at type count 1 */
+
+static inline int xe_get_page_type(struct xe_host *h, xe_mfn mfn, uint64_t type)
+{
+	struct xe_frame *f = &h->frame[mfn];
+
+	if (!(f->type_info & XE_PGT_COUNT))
+		return xe_get_new_type(h, mfn, type);
+	if ((f->type_info & XE_PGT_TYPE) != type)
+		return -EINVAL;
+	f->type_info++;
+	return 0;
+}
+
+static inline void xe_put_page_type(struct xe_host *h, xe_mfn mfn)
+{
+	struct xe_frame *f = &h->frame[mfn];
+
+	xe_assert(f->type_info & XE_PGT_COUNT);
+	if ((f->type_info & XE_PGT_COUNT) == 1)
+		xe_put_last_type(h, mfn);
+	else
+		f->type_info--;
+}
+
+static inline void xe_put_page_and_type(struct xe_host *h, xe_mfn mfn)
+{
+	xe_put_page_type(h, mfn);
+	xe_put_page(h, mfn);
+}
+
 int xe_get_page_and_type(struct xe_host *h, xe_mfn mfn, const struct xe_domain *d, uint64_t type);
-void xe_put_page_and_type(struct xe_host *h, xe_mfn mfn);
 /* What an entry of a level 2 to 4 table in frame `table` holds. */
 int xe_get_table_entry(struct xe_host *h, xe_mfn table, uint64_t pte);
 void xe_put_table_entry(struct xe_host *h, xe_mfn table, uint64_t pte);
@@ -81,8 +142,22 @@ void xe_put_table_entry(struct xe_host *h, xe_mfn table, uint64_t pte);
 /* pte.c. `owner`: whose frames may be mapped, a domid or DOMID_IO; d: whose table it is. */
 int xe_get_l1_entry(struct xe_host *h, const struct xe_domain *d, uint32_t owner, uint64_t pte);
 void xe_put_l1_entry(struct xe_host *h, uint64_t pte);
-uint64_t xe_adjust_entry(unsigned level, uint64_t pte); /* as Xen completes a guest's */
-bool xe_is_xen_slot(unsigned level, size_t slot);
+
+static inline bool xe_is_xen_slot(unsigned level, size_t slot)
+{
+	return level == 4 && slot >= XE_PTES / 2 && slot <= XE_L4_XEN_LAST;
+}
+
+/* A present entry as Xen completes a guest's. */
+static inline uint64_t xe_adjust_entry(unsigned level, uint64_t pte)
+{
+	if (level == 1 && !(pte & XE_PTE_USER))
+		return pte | XE_PTE_GUEST_KERNEL | XE_PTE_USER;
+	if (level == 1)
+		return pte & XE_PTE_GUEST_KERNEL ? pte : pte | XE_PTE_GLOBAL;
+	return pte | XE_PTE_USER | (level == 4 ? XE_PTE_ACCESSED : 0);
+}
+
 /* The level 1 entry at a guest address, or at a machine address, becomes `pte` or `new`, whose
  * references are the caller's. -EINVAL where there is no such entry. */
 int xe_grant_pte_set(struct xe_host *h, struct xe_vcpu *v, uint64_t addr, bool is_machine_addr,

@@ -213,7 +213,7 @@ static void lose_xenheap(struct xe_host *h, struct xe_domain *d)
 		xe_put_domain(h, d);
 }
 
-static void free_frame(struct xe_host *h, xe_mfn mfn)
+void xe_free_frame(struct xe_host *h, xe_mfn mfn)
 {
 	struct xe_frame *f = &h->frame[mfn];
 	struct xe_chunk *k = &h->chunk[mfn / XE_CHUNK_FRAMES];
@@ -235,42 +235,6 @@ static void free_frame(struct xe_host *h, xe_mfn mfn)
 		lose_xenheap(h, d);
 	else
 		lose_page(h, d);
-}
-
-bool xe_get_any_page(struct xe_host *h, xe_mfn mfn)
-{
-	struct xe_frame *f;
-
-	if (mfn >= h->nframes)
-		return false;
-	f = &h->frame[mfn];
-	if (!(f->count_info & XE_PGC_COUNT) || (f->count_info & XE_PGC_COUNT) >= XE_PGC_COUNT - 1)
-		return false;
-	f->count_info++;
-	return true;
-}
-
-/* Takes a reference if the frame is d's: the reference first, then the check, as Xen does. */
-bool xe_get_page(struct xe_host *h, xe_mfn mfn, const struct xe_domain *d)
-{
-	if (!xe_get_any_page(h, mfn))
-		return false;
-	if (h->frame[mfn].owner == d->id)
-		return true;
-	xe_put_page(h, mfn);
-	return false;
-}
-
-void xe_put_page(struct xe_host *h, xe_mfn mfn)
-{
-	struct xe_frame *f = &h->frame[mfn];
-
-	xe_assert(mfn < h->nframes && (f->count_info & XE_PGC_COUNT) > 0);
-	f->count_info--;
-	if (!(f->count_info & XE_PGC_COUNT)) {
-		xe_assert(!(f->count_info & XE_PGC_ALLOCATED));
-		free_frame(h, mfn);
-	}
 }
 
 /* Gives up the allocation itself; false if that was done before. */

@@ -54,25 +54,31 @@ void xe_tlb_flush_all(struct xe_domain *d)
 		xe_tlb_flush(d->vcpu[i]);
 }
 
-static int translate(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, bool write, uint8_t **p)
+static int fill_tlb(struct xe_host *h, const struct xe_vcpu *v, uint64_t gva,
+		    struct xe_tlb_entry *t)
+{
+	uint64_t *l1e;
+	bool rw;
+
+	if (xe_walk(h, v, gva, &l1e, &rw) || !(*l1e & XE_PTE_PRESENT))
+		return -EFAULT;
+	t->vpn = gva >> XE_PAGE_SHIFT;
+	t->mfn = (uint32_t)xe_pte_mfn(*l1e);
+	t->tag = v->tlb_gen << 1 | (rw && (*l1e & XE_PTE_RW));
+	return 0;
+}
+
+/* NULL where it can't be read, or written. */
+static inline uint8_t *translate(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, bool write)
 {
 	uint64_t vpn = gva >> XE_PAGE_SHIFT;
 	struct xe_tlb_entry *t = &v->tlb[vpn & (XE_TLB_SIZE - 1)];
 
-	if (t->vpn != vpn || t->tag >> 1 != v->tlb_gen) {
-		uint64_t *l1e;
-		bool rw;
-
-		if (xe_walk(h, v, gva, &l1e, &rw) || !(*l1e & XE_PTE_PRESENT))
-			return -EFAULT;
-		t->vpn = vpn;
-		t->mfn = (uint32_t)xe_pte_mfn(*l1e);
-		t->tag = v->tlb_gen << 1 | (rw && (*l1e & XE_PTE_RW));
-	}
+	if ((t->vpn != vpn || t->tag >> 1 != v->tlb_gen) && fill_tlb(h, v, gva, t))
+		return NULL;
 	if (write && !(t->tag & 1))
-		return -EFAULT;
-	*p = xe_frame_ptr(h, t->mfn) + (gva & (XE_PAGE_SIZE - 1));
-	return 0;
+		return NULL;
+	return xe_frame_ptr(h, t->mfn) + (gva & (XE_PAGE_SIZE - 1));
 }
 
 static size_t in_page(uint64_t gva, size_t n)
@@ -84,14 +90,12 @@ static size_t in_page(uint64_t gva, size_t n)
 
 static int check(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, size_t n, bool write)
 {
-	uint8_t *p;
-
 	if (gva + n < gva)
 		return -EFAULT;
 	while (n) {
 		size_t k = in_page(gva, n);
 
-		if (translate(h, v, gva, write, &p))
+		if (!translate(h, v, gva, write))
 			return -EFAULT;
 		gva += k;
 		n -= k;
@@ -104,17 +108,16 @@ int xe_check_writable(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, size_t
 	return check(h, v, gva, n, true);
 }
 
-static int copy(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, uint8_t *buf, size_t n,
-		bool write)
+static int copy_pages(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, uint8_t *buf, size_t n,
+		      bool write)
 {
-	if (n > in_page(gva, n) && check(h, v, gva, n, write))
+	if (check(h, v, gva, n, write))
 		return -EFAULT;
 	while (n) {
 		size_t k = in_page(gva, n);
-		uint8_t *p;
+		uint8_t *p = translate(h, v, gva, write);
 
-		if (translate(h, v, gva, write, &p))
-			return -EFAULT;
+		xe_assert(p);
 		if (write)
 			memcpy(p, buf, k);
 		else
@@ -128,19 +131,39 @@ static int copy(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, uint8_t *buf
 
 int xe_copy_from(struct xe_host *h, struct xe_vcpu *v, void *buf, uint64_t gva, size_t n)
 {
-	return copy(h, v, gva, buf, n, false);
+	const uint8_t *p;
+
+	if (n > in_page(gva, n))
+		return copy_pages(h, v, gva, buf, n, false);
+	if (!n)
+		return 0;
+	p = translate(h, v, gva, false);
+	if (!p)
+		return -EFAULT;
+	memcpy(buf, p, n);
+	return 0;
 }
 
 int xe_copy_to(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, const void *buf, size_t n)
 {
-	return copy(h, v, gva, (uint8_t *)(uintptr_t)buf, n, true);
+	uint8_t *p;
+
+	if (n > in_page(gva, n))
+		return copy_pages(h, v, gva, (uint8_t *)(uintptr_t)buf, n, true);
+	if (!n)
+		return 0;
+	p = translate(h, v, gva, true);
+	if (!p)
+		return -EFAULT;
+	memcpy(p, buf, n);
+	return 0;
 }
 
 int xe_guest_read(struct xe_host *h, uint32_t domid, uint64_t gva, void *buf, size_t n)
 {
 	struct xe_domain *d = xe_live_domain(h, domid);
 
-	return d && d->nvcpus ? copy(h, d->vcpu[0], gva, buf, n, false) : -EFAULT;
+	return d && d->nvcpus ? xe_copy_from(h, d->vcpu[0], buf, gva, n) : -EFAULT;
 }
 
 int xe_guest_write(struct xe_host *h, uint32_t domid, uint64_t gva, const void *buf, size_t n)

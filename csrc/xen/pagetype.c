@@ -94,21 +94,12 @@ static void demote(struct xe_host *h, xe_mfn mfn, unsigned n)
 	}
 }
 
-void xe_put_page_type(struct xe_host *h, xe_mfn mfn)
+void xe_put_last_type(struct xe_host *h, xe_mfn mfn)
 {
-	struct xe_frame *f = &h->frame[mfn];
-
-	xe_assert(f->type_info & XE_PGT_COUNT);
-	if ((f->type_info & XE_PGT_COUNT) == 1 && xe_table_level(f) <= LEVELS)
+	if (xe_table_level(&h->frame[mfn]) <= LEVELS)
 		demote(h, mfn, XE_PTES);
 	else
-		f->type_info--;
-}
-
-void xe_put_page_and_type(struct xe_host *h, xe_mfn mfn)
-{
-	xe_put_page_type(h, mfn);
-	xe_put_page(h, mfn);
+		h->frame[mfn].type_info--;
 }
 
 void xe_put_table_entry(struct xe_host *h, xe_mfn table, uint64_t pte)
@@ -188,10 +179,11 @@ static int get_l1_entries(struct xe_host *h, struct step *s)
 	uint64_t *e = xe_entries(h, s->mfn);
 
 	for (; s->i < XE_PTES; s->i++) {
-		int r = 0;
+		int r;
 
-		if (e[s->i] & XE_PTE_PRESENT)
-			r = xe_get_l1_entry(h, d, d->id, e[s->i]);
+		if (!(e[s->i] & XE_PTE_PRESENT))
+			continue;
+		r = xe_get_l1_entry(h, d, d->id, e[s->i]);
 		if (r)
 			return r;
 		e[s->i] = xe_adjust_entry(1, e[s->i]);
@@ -206,12 +198,11 @@ static int get_entries(struct xe_host *h, struct step *s)
 	unsigned level = xe_table_level(&h->frame[s->mfn]);
 
 	for (; s->i < XE_PTES; s->i++) {
-		int r = 0;
+		int r;
 
-		if (xe_is_xen_slot(level, s->i))
+		if (!(e[s->i] & XE_PTE_PRESENT) || xe_is_xen_slot(level, s->i))
 			continue;
-		if (e[s->i] & XE_PTE_PRESENT)
-			r = try_table_entry(h, s->mfn, e[s->i]);
+		r = try_table_entry(h, s->mfn, e[s->i]);
 		if (r)
 			return r;
 		e[s->i] = xe_adjust_entry(level, e[s->i]);
@@ -294,17 +285,11 @@ static int check_descriptors(struct xe_host *h, xe_mfn mfn)
 	return 0;
 }
 
-int xe_get_page_type(struct xe_host *h, xe_mfn mfn, uint64_t type)
+int xe_get_new_type(struct xe_host *h, xe_mfn mfn, uint64_t type)
 {
 	struct xe_frame *f = &h->frame[mfn];
 
 	xe_assert(!(type & ~XE_PGT_TYPE) && (f->count_info & XE_PGC_COUNT));
-	if (f->type_info & XE_PGT_COUNT) {
-		if ((f->type_info & XE_PGT_TYPE) != type)
-			return -EINVAL;
-		f->type_info++;
-		return 0;
-	}
 	if (type != XE_PGT_WRITABLE) {
 		if (f->log)
 			return -EINVAL;

@@ -13,22 +13,6 @@
 #include "base/assert.h"
 #include "xen/internal.h"
 
-bool xe_is_xen_slot(unsigned level, size_t slot)
-{
-	return level == 4 && slot >= XE_PTES / 2 && slot <= XE_L4_XEN_LAST;
-}
-
-uint64_t xe_adjust_entry(unsigned level, uint64_t pte)
-{
-	if (!(pte & XE_PTE_PRESENT))
-		return pte;
-	if (level == 1 && !(pte & XE_PTE_USER))
-		return pte | XE_PTE_GUEST_KERNEL | XE_PTE_USER;
-	if (level == 1)
-		return pte & XE_PTE_GUEST_KERNEL ? pte : pte | XE_PTE_GLOBAL;
-	return pte | XE_PTE_USER | (level == 4 ? XE_PTE_ACCESSED : 0);
-}
-
 static bool may_map(struct xe_host *h, const struct xe_domain *d, uint32_t owner,
 		    const struct xe_frame *f)
 {
