@@ -23,6 +23,8 @@ CLASSES = {
     "tcp_feature": ("TcpFeature", "IntFlag"),
     "fault": ("FaultKind", "IntEnum"),
     "mmuext": ("MmuextOp", "IntEnum"),
+    "mmu": ("MmuUpdate", "IntEnum"),
+    "uvmf": ("UpdateVaFlags", "IntFlag"),
     "domctl": ("DomctlOp", "IntEnum"),
     "xenver": ("XenVersionOp", "IntEnum"),
     "vm_assist": ("VmAssistOp", "IntEnum"),

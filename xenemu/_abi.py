@@ -3,6 +3,8 @@
 from enum import IntEnum, IntFlag
 
 DOMID_SELF = 0x7FF0
+DOMID_IO = 0x7FF1  # owner of memory that is no RAM
+DOMID_XEN = 0x7FF2
 
 
 class Hypercall(IntEnum):
@@ -329,3 +331,18 @@ class Shutdown(IntEnum):
     crash = 3
     watchdog = 4
     soft_reset = 5
+
+
+class MmuUpdate(IntEnum):
+    NORMAL_PT_UPDATE = 0  # low bits of mmu_update.ptr: checked *ptr = val
+    MACHPHYS_UPDATE = 1  # the frame's pseudo-physical number = val
+    PT_UPDATE_PRESERVE_AD = 2  # checked *ptr = val | accessed and dirty bits of *ptr
+    PT_UPDATE_NO_TRANSLATE = 3  # as NORMAL_PT_UPDATE
+
+
+class UpdateVaFlags(IntFlag):
+    NONE = 0  # flags of update_va_mapping, or a pointer to a mask of vcpus
+    TLB_FLUSH = 1
+    INVLPG = 2
+    FLUSHTYPE_MASK = 3
+    ALL = 4  # on all vcpus; else this one

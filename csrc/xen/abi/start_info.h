@@ -6,7 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { XE_CMDLINE_SIZE = 1024, XE_SIF_PRIVILEGED = 1, XE_SIF_INITDOMAIN = 2 };
+enum {
+	XE_CMDLINE_SIZE = 1024,
+	XE_SIF_PRIVILEGED = 1,
+	XE_SIF_INITDOMAIN = 2,
+	XE_SIF_VIRT_P2M_4TOOLS = 16, /* tools would follow p2m_vaddr */
+};
 
 struct xe_start_info {
 	char magic[32];
