@@ -201,10 +201,12 @@ bool xe_mmu_batch_is_rest(const uint64_t arg[6]);
 void xe_mmu_batch_end(struct xe_host *h, struct xe_vcpu *v, const struct xe_mmu_batch *b);
 
 /* timer.c */
-void xe_timer_init(struct xe_timer *t, void (*fire)(struct xe_host *h, void *owner), void *owner);
-void xe_timer_arm(struct xe_host *h, struct xe_timer *t, xe_ns at); /* again: anew */
-void xe_timer_stop(struct xe_host *h, struct xe_timer *t);
-void xe_timer_set(struct xe_host *h, struct xe_timer *t, xe_ns at); /* fires now if that is past */
+void xe_host_timer_init(struct xe_timer *t, void (*fire)(struct xe_host *h, void *owner),
+			void *owner);
+void xe_host_timer_arm(struct xe_host *h, struct xe_timer *t, xe_ns at); /* again: anew */
+void xe_host_timer_stop(struct xe_host *h, struct xe_timer *t);
+void xe_host_timer_set(struct xe_host *h, struct xe_timer *t,
+		       xe_ns at); /* fires now if that is past */
 
 /* vcpu.c */
 int xe_vcpu_create(struct xe_host *h, struct xe_domain *d); /* the next one */
@@ -247,7 +249,7 @@ void xe_evtchn_kick(struct xe_host *h,
 /* sched.c */
 xe_hypercall_fn xe_do_sched_op, xe_do_sched_op_compat;
 void xe_sched_update(struct xe_host *h, struct xe_domain *d); /* its run state, its vcpus' */
-void xe_sched_queue(struct xe_host *h, struct xe_domain *d);  /* only its place on the queue */
+void xe_sched_queue(struct xe_host *h, struct xe_domain *d); /* only its place on the queue */
 void xe_sched_domain_init(struct xe_domain *d);
 void xe_sched_retire(struct xe_host *h, struct xe_domain *d);
 void xe_domain_shutdown(struct xe_host *h, struct xe_domain *d, uint8_t reason);

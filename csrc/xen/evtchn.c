@@ -97,8 +97,7 @@ static int alloc_unbound(struct xe_host *h, struct xe_domain *cur,
 			 struct xe_evtchn_alloc_unbound *op)
 {
 	struct xe_domain *d = xe_domain_or_self(h, cur, op->dom);
-	uint16_t remote =
-		op->remote_dom == XE_ABI_domid_SELF ? (uint16_t)cur->id : op->remote_dom;
+	uint16_t remote = op->remote_dom == XE_ABI_domid_SELF ? (uint16_t)cur->id : op->remote_dom;
 	int port;
 
 	if (!d)

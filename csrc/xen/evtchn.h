@@ -18,7 +18,8 @@ int xe_fifo_expand_array(struct xe_host *h, struct xe_domain *d,
 			 const struct xe_evtchn_expand_array *op);
 void xe_fifo_destroy(struct xe_host *h, struct xe_domain *d);
 void xe_fifo_raise(struct xe_host *h, struct xe_domain *d, uint32_t port);
-uint32_t *xe_fifo_word(const struct xe_host *h, const struct xe_domain *d, uint32_t port); /* or NULL */
+uint32_t *xe_fifo_word(const struct xe_host *h, const struct xe_domain *d,
+		       uint32_t port); /* or NULL */
 int xe_fifo_next(struct xe_host *h, struct xe_domain *d); /* for xe_next_pending_port */
 bool xe_fifo_any(struct xe_host *h, struct xe_domain *d);
 

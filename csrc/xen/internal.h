@@ -112,7 +112,7 @@ struct xe_vcpu {
 	uint8_t runstate; /* XE_RUNNING.. */
 	xe_ns runstate_since, runstate_time[XE_RUNSTATES];
 	uint64_t runstate_gva, time_gva; /* copies that the guest wants; 0: none */
-	xe_mfn info_mfn;      /* where it wants its vcpu_info, referenced; 0: in shared_info */
+	xe_mfn info_mfn; /* where it wants its vcpu_info, referenced; 0: in shared_info */
 	uint32_t info_offset;
 	struct xe_vcpu_context *context; /* that it was initialised with; NULL */
 	bool nmi_pending;
@@ -188,7 +188,7 @@ struct xe_pair {
 	bool backup_booted;
 	bool log_granted; /* the recovering backup may map the log */
 	enum xe_pair_state before; /* an in-place recovery */
-	bool in_place;    /* RECOVERING in the primary itself (thesis 6.3.1), which runs */
+	bool in_place; /* RECOVERING in the primary itself (thesis 6.3.1), which runs */
 	bool trial; /* RECOVERING from a primary that only waits: it keeps the log, and may go on */
 	uint32_t log_owner; /* domain that holds the references; valid if extents */
 	uint32_t extents;

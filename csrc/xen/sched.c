@@ -132,24 +132,24 @@ static int set_watchdog(struct xe_host *h, struct xe_domain *d, const struct xe_
 		return -EINVAL;
 	} else if (!op->timeout) {
 		d->watchdog_used[i] = false;
-		xe_timer_stop(h, &d->watchdog[i]);
+		xe_host_timer_stop(h, &d->watchdog[i]);
 		return 0;
 	}
 	d->watchdog_used[i] = true;
-	xe_timer_set(h, &d->watchdog[i], h->now + op->timeout * XE_SECOND);
+	xe_host_timer_set(h, &d->watchdog[i], h->now + op->timeout * XE_SECOND);
 	return op->id ? 0 : (int)i + 1;
 }
 
 void xe_sched_domain_init(struct xe_domain *d)
 {
 	for (int i = 0; i < XE_WATCHDOGS; i++)
-		xe_timer_init(&d->watchdog[i], watchdog_fired, d);
+		xe_host_timer_init(&d->watchdog[i], watchdog_fired, d);
 }
 
 void xe_sched_retire(struct xe_host *h, struct xe_domain *d)
 {
 	for (int i = 0; i < XE_WATCHDOGS; i++)
-		xe_timer_stop(h, &d->watchdog[i]);
+		xe_host_timer_stop(h, &d->watchdog[i]);
 }
 
 /* ---- block, poll ---- */
@@ -170,7 +170,7 @@ void xe_vcpu_unblock(struct xe_host *h, struct xe_vcpu *v)
 	if (!v->blocked)
 		return;
 	v->domain->polling[v->id / 64] &= ~(1ull << (v->id % 64));
-	xe_timer_stop(h, &v->poll_timeout);
+	xe_host_timer_stop(h, &v->poll_timeout);
 	xe_vcpu_set_blocked(h, v, false);
 }
 
@@ -236,7 +236,7 @@ static int poll(struct xe_host *h, struct xe_vcpu *v, const struct xe_sched_poll
 	v->domain->polling[v->id / 64] |= 1ull << (v->id % 64);
 	xe_vcpu_set_blocked(h, v, true);
 	if (op->timeout)
-		xe_timer_set(h, &v->poll_timeout, xe_signed_time(op->timeout));
+		xe_host_timer_set(h, &v->poll_timeout, xe_signed_time(op->timeout));
 	return 0;
 }
 
@@ -262,7 +262,8 @@ union sched_arg {
 	struct xe_sched_pin_override pin_override;
 };
 
-static int64_t sched_op(struct xe_host *h, struct xe_vcpu *v, uint32_t cmd, const union sched_arg *a)
+static int64_t sched_op(struct xe_host *h, struct xe_vcpu *v, uint32_t cmd,
+			const union sched_arg *a)
 {
 	struct xe_domain *d = v->domain;
 

@@ -60,12 +60,13 @@ static void make_room(struct xe_host *h)
 	h->timer_cap = cap;
 }
 
-void xe_timer_init(struct xe_timer *t, void (*fire)(struct xe_host *h, void *owner), void *owner)
+void xe_host_timer_init(struct xe_timer *t, void (*fire)(struct xe_host *h, void *owner),
+			void *owner)
 {
 	*t = (struct xe_timer){.fire = fire, .owner = owner};
 }
 
-void xe_timer_stop(struct xe_host *h, struct xe_timer *t)
+void xe_host_timer_stop(struct xe_host *h, struct xe_timer *t)
 {
 	uint32_t i = t->slot - 1;
 	struct xe_timer *last;
@@ -83,23 +84,23 @@ void xe_timer_stop(struct xe_host *h, struct xe_timer *t)
 		sift_down(h, i, last);
 }
 
-void xe_timer_arm(struct xe_host *h, struct xe_timer *t, xe_ns at)
+void xe_host_timer_arm(struct xe_host *h, struct xe_timer *t, xe_ns at)
 {
 	xe_assert(t->fire);
-	xe_timer_stop(h, t);
+	xe_host_timer_stop(h, t);
 	make_room(h);
 	t->at = at;
 	t->order = h->timer_order++;
 	sift_up(h, h->ntimers++, t);
 }
 
-void xe_timer_set(struct xe_host *h, struct xe_timer *t, xe_ns at)
+void xe_host_timer_set(struct xe_host *h, struct xe_timer *t, xe_ns at)
 {
 	if (at > h->now) {
-		xe_timer_arm(h, t, at);
+		xe_host_timer_arm(h, t, at);
 		return;
 	}
-	xe_timer_stop(h, t);
+	xe_host_timer_stop(h, t);
 	t->fire(h, t->owner);
 }
 
@@ -114,7 +115,7 @@ void xe_host_run_timers(struct xe_host *h, xe_ns now)
 	while (h->ntimers && h->timer[0]->at <= h->now) {
 		struct xe_timer *t = h->timer[0];
 
-		xe_timer_stop(h, t);
+		xe_host_timer_stop(h, t);
 		t->fire(h, t->owner);
 	}
 }

@@ -41,24 +41,23 @@ int xe_vcpu_create(struct xe_host *h, struct xe_domain *d)
 	v->runstate_since = h->now;
 	v->period = TICK;
 	v->last_tick = h->now;
-	xe_timer_init(&v->singleshot, fire_event, v);
-	xe_timer_init(&v->periodic, fire_tick, v);
-	xe_timer_init(&v->poll_timeout, xe_poll_over, v);
+	xe_host_timer_init(&v->singleshot, fire_event, v);
+	xe_host_timer_init(&v->periodic, fire_tick, v);
+	xe_host_timer_init(&v->poll_timeout, xe_poll_over, v);
 	xe_tlb_flush(v);
 	d->vcpu[d->nvcpus++] = v;
 	xe_update_time(h, v);
 	return 0;
 }
 
-
 void xe_vcpus_retire(struct xe_host *h, struct xe_domain *d)
 {
 	for (uint32_t i = 0; i < d->nvcpus; i++) {
 		struct xe_vcpu *v = d->vcpu[i];
 
-		xe_timer_stop(h, &v->singleshot);
-		xe_timer_stop(h, &v->periodic);
-		xe_timer_stop(h, &v->poll_timeout);
+		xe_host_timer_stop(h, &v->singleshot);
+		xe_host_timer_stop(h, &v->periodic);
+		xe_host_timer_stop(h, &v->poll_timeout);
 		if (v->info_mfn)
 			xe_put_page_and_type(h, v->info_mfn);
 		v->info_mfn = 0;
@@ -142,7 +141,7 @@ static void start_ticking(struct xe_host *h, struct xe_vcpu *v)
 	xe_ns next = v->last_tick + v->period;
 
 	if (v->period && v->runstate == XE_RUNNING && v->virq_port[XE_ABI_virq_TIMER])
-		xe_timer_arm(h, &v->periodic, next > h->now ? next : h->now);
+		xe_host_timer_arm(h, &v->periodic, next > h->now ? next : h->now);
 }
 
 void xe_vcpu_hears_ticks(struct xe_host *h, struct xe_vcpu *v)
@@ -187,7 +186,7 @@ void xe_runstate_update(struct xe_host *h, struct xe_vcpu *v)
 		xe_update_time(h, v);
 		start_ticking(h, v);
 	} else {
-		xe_timer_stop(h, &v->periodic);
+		xe_host_timer_stop(h, &v->periodic);
 	}
 }
 

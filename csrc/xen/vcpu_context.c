@@ -11,7 +11,11 @@
 #include "base/assert.h"
 #include "xen/internal.h"
 
-enum { GDT_ENTRIES_A_FRAME = 512, MAX_GDT_ENTRIES = 14 * GDT_ENTRIES_A_FRAME, MAX_LDT_ENTRIES = 8192 };
+enum {
+	GDT_ENTRIES_A_FRAME = 512,
+	MAX_GDT_ENTRIES = 14 * GDT_ENTRIES_A_FRAME,
+	MAX_LDT_ENTRIES = 8192
+};
 
 #define VM_ASSISTS 0x100000037ull /* that a 64-bit PV guest may ask for */
 
@@ -23,9 +27,9 @@ static bool is_canonical(uint64_t va)
 static bool addresses_ok(const struct xe_vcpu_context *c)
 {
 	const uint64_t va[] = {
-		c->regs.rip,       c->regs.rsp,      c->kernel_sp,      c->fs_base,
-		c->gs_base_kernel, c->gs_base_user,  c->event_callback, c->syscall_callback,
-		c->failsafe_callback,
+		c->regs.rip,       c->regs.rsp,         c->kernel_sp,
+		c->fs_base,        c->gs_base_kernel,   c->gs_base_user,
+		c->event_callback, c->syscall_callback, c->failsafe_callback,
 	};
 
 	for (size_t i = 0; i < sizeof(va) / sizeof(va[0]); i++)
@@ -40,8 +44,7 @@ static bool addresses_ok(const struct xe_vcpu_context *c)
 static bool descriptors_ok(const struct xe_vcpu_context *c)
 {
 	return xe_is_guest_address(c->ldt_base) && c->ldt_base % XE_PAGE_SIZE == 0 &&
-	       c->ldt_ents <= MAX_LDT_ENTRIES &&
-	       c->gdt_ents <= XE_GDT_FRAMES * GDT_ENTRIES_A_FRAME;
+	       c->ldt_ents <= MAX_LDT_ENTRIES && c->gdt_ents <= XE_GDT_FRAMES * GDT_ENTRIES_A_FRAME;
 }
 
 /* What can't be changed any more. */

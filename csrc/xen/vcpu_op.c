@@ -85,7 +85,7 @@ static int set_periodic(struct xe_host *h, struct xe_vcpu *v, uint64_t period)
 {
 	if (period && (period < XE_MS || period > MAX_PERIOD))
 		return -EINVAL;
-	xe_timer_stop(h, &v->periodic);
+	xe_host_timer_stop(h, &v->periodic);
 	v->period = period;
 	if (period)
 		xe_vcpu_tick(h, v);
@@ -139,9 +139,9 @@ static int own_timer(struct xe_host *h, struct xe_vcpu *cur, struct xe_vcpu *v,
 	if (v != cur)
 		return -EINVAL;
 	if (op)
-		xe_timer_set(h, &v->singleshot, xe_signed_time(op->at));
+		xe_host_timer_set(h, &v->singleshot, xe_signed_time(op->at));
 	else
-		xe_timer_stop(h, &v->singleshot);
+		xe_host_timer_stop(h, &v->singleshot);
 	return 0;
 }
 
@@ -233,8 +233,8 @@ int64_t xe_do_set_timer_op(struct xe_host *h, struct xe_vcpu *v, const uint64_t 
 	bool far = at >> 63 || (at > h->now && at - h->now >= FAR_AWAY);
 
 	if (!at)
-		xe_timer_stop(h, &v->singleshot);
+		xe_host_timer_stop(h, &v->singleshot);
 	else
-		xe_timer_set(h, &v->singleshot, far ? h->now + FAR_AWAY_ANSWER : at);
+		xe_host_timer_set(h, &v->singleshot, far ? h->now + FAR_AWAY_ANSWER : at);
 	return 0;
 }
