@@ -268,8 +268,8 @@ static struct xe_domain *granter(const struct xe_host *h, const struct xe_maptra
 }
 
 /* The entry at `addr` goes; the one at `new_addr`, if that is given, is moved there. */
-static int unmap_host(struct xe_host *h, struct xe_vcpu *v, const struct xe_maptrack *m,
-		      xe_mfn mfn, uint64_t addr, uint64_t new_addr)
+static int unmap_host(struct xe_host *h, struct xe_vcpu *v, const struct xe_maptrack *m, xe_mfn mfn,
+		      uint64_t addr, uint64_t new_addr)
 {
 	bool by_pte = m->flags & XE_ABI_gntmap_contains_pte;
 	uint64_t want = mfn << XE_PAGE_SHIFT | XE_PTE_PRESENT |

@@ -33,15 +33,21 @@ enum {
 #define XEN_VA 0xffff830000000000ull
 #define PTE_BITS(pte) ((pte) & ~XE_PTE_MFN)
 
-static inline int64_t gr(struct fix *f, uint32_t d, uint32_t cmd, void *arg, size_t size,
-			 uint32_t count)
+static inline int64_t gr_some(struct fix *f, uint32_t d, uint32_t cmd, void *arg, size_t bytes,
+			      uint32_t count)
 {
 	int64_t r;
 
-	xe_assert(xe_guest_write(f->h, d, ARG, arg, size * count) == 0);
+	xe_assert(xe_guest_write(f->h, d, ARG, arg, bytes) == 0);
 	r = hc(f, d, 20, cmd, ARG, count, 0);
-	xe_assert(xe_guest_read(f->h, d, ARG, arg, size * count) == 0);
+	xe_assert(xe_guest_read(f->h, d, ARG, arg, bytes) == 0);
 	return r;
+}
+
+static inline int64_t gr(struct fix *f, uint32_t d, uint32_t cmd, void *arg, size_t size,
+			 uint32_t count)
+{
+	return gr_some(f, d, cmd, arg, size * count, count);
 }
 
 static inline uint64_t mfn_of(struct fix *f, uint32_t d, uint64_t va)

@@ -23,7 +23,7 @@ static void test_oracle(void)
 		  q.max_nr_frames == 8 && q.status == 0);
 	q.dom = 77;
 	xe_assert(gr(&f, 0, QUERY, &q, sizeof(q), 1) == 0 && q.status == -2);
-	xe_assert(gr(&f, 0, QUERY, &q, sizeof(q), 2) == -EINVAL);
+	xe_assert(gr_some(&f, 0, QUERY, &q, sizeof(q), 2) == -EINVAL);
 	t = table(&f, 0);
 	xe_assert(map(&f, 0, VA(30), arr(&f, 0, 0)) == 0);
 	xe_assert(setup(&f, 0, SELF, 1000, ARR) == -1 && setup(&f, 0, 77, 1, ARR) == -2);
@@ -442,17 +442,19 @@ static void test_death(void)
 static void test_memory_out(void)
 {
 	struct fix f;
+	uint64_t used;
 	uint32_t d;
 
 	start(&f, FRAMES, true);
 	d = guest(&f);
+	used = f.base - xe_host_free_pages(f.h);
 	f.h->domain[0]->max_pages = FRAMES;
 	while (xe_host_free_pages(f.h) > 3)
 		xe_assert(mem(&f, 0, 0, 1, 0, SELF) == 1);
 	xe_assert(setup(&f, d, SELF, 4, ARR) == -1 && xe_host_free_pages(f.h) == 3);
 	xe_assert(setup(&f, d, SELF, 3, ARR) == 0 && xe_host_free_pages(f.h) == 0);
 	xe_assert(setup(&f, d, SELF, 4, ARR) == -1 && f.h->domain[d]->grants->nframes == 3);
-	xe_assert(xe_domain_destroy(f.h, d) == 0 && xe_host_free_pages(f.h) == PAGES + 3);
+	xe_assert(xe_domain_destroy(f.h, d) == 0 && xe_host_free_pages(f.h) == used + 3);
 	stop(&f);
 }
 
