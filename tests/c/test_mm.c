@@ -334,7 +334,7 @@ static void test_va(struct fix *f, uint32_t d, uint32_t e)
 	xe_assert(set_va(f, d, VA(FIRST) + 123, own << 12 | RO) == 0);
 	xe_assert(set_va(f, d, VA(FIRST), foreign << 12 | RO) == -EBUSY);
 	xe_assert(set_va(f, d, VA(FIRST), f->frames << 12 | RO) == -EPERM &&
-		  set_va(f, d, VA(FIRST), RO) == -EPERM);
+		  set_va(f, d, VA(FIRST), RO) == -EBUSY);
 	xe_assert(set_va(f, d, VA(FIRST), 0xffffffffffull << 12 | RO) == -EINVAL);
 	xe_assert(set_va(f, d, VA(FIRST), (f->h->nframes - 1) << 12 | RO) == -EBUSY); /* free */
 	/* flushes: after the change; a mask is read */

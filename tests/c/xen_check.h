@@ -52,8 +52,8 @@ static inline void count_table(const struct xe_host *h, struct xen_refs *r, xe_m
 		const struct xe_frame *f = &h->frame[mfn];
 
 		if (xe_is_xen_slot(level, i))
-			xe_assert(!e[i]);
-		if (!(e[i] & XE_PTE_PRESENT))
+			xe_assert(!(e[i] & XE_PTE_USER) && (!mfn || mfn == table));
+		if (!(e[i] & XE_PTE_PRESENT) || xe_is_xen_slot(level, i))
 			continue;
 		if (level == 1) {
 			count_l1_entry(h, r, table, e[i]);
