@@ -139,6 +139,7 @@ int xe_get_page_and_type(struct xe_host *h, xe_mfn mfn, const struct xe_domain *
 /* What an entry of a level 2 to 4 table in frame `table` holds. */
 int xe_get_table_entry(struct xe_host *h, xe_mfn table, uint64_t pte);
 void xe_put_table_entry(struct xe_host *h, xe_mfn table, uint64_t pte);
+void xe_fill_xen_slots(struct xe_host *h, xe_mfn table); /* of a table of level 4 */
 
 /* pte.c. `owner`: whose frames may be mapped, a domid or DOMID_IO; d: whose table it is. */
 int xe_get_l1_entry(struct xe_host *h, const struct xe_domain *d, uint32_t owner, uint64_t pte);
