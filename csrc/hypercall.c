@@ -18,11 +18,18 @@ int xe_copy_arg(struct xe_host *h, struct xe_vcpu *v, void *buf, uint64_t gva, s
 
 static xe_hypercall_fn *const table[] = {
 	[XE_ABI_hypercall_mmu_update] = xe_do_mmu_update,
+	[XE_ABI_hypercall_sched_op_compat] = xe_do_sched_op_compat,
 	[XE_ABI_hypercall_memory_op] = xe_do_memory_op,
 	[XE_ABI_hypercall_update_va_mapping] = xe_do_update_va_mapping,
+	[XE_ABI_hypercall_set_timer_op] = xe_do_set_timer_op,
+	[XE_ABI_hypercall_event_channel_op_compat] = xe_do_event_channel_op_compat,
+	[XE_ABI_hypercall_update_va_mapping_otherdomain] = xe_do_update_va_mapping_otherdomain,
+	[XE_ABI_hypercall_mmuext_op] = xe_do_mmuext_op,
 	[XE_ABI_hypercall_xen_version] = xe_do_xen_version,
 	[XE_ABI_hypercall_console_io] = xe_do_console_io,
+	[XE_ABI_hypercall_vcpu_op] = xe_do_vcpu_op,
 	[XE_ABI_hypercall_sched_op] = xe_do_sched_op,
+	[XE_ABI_hypercall_grant_table_op] = xe_do_grant_table_op,
 	[XE_ABI_hypercall_event_channel_op] = xe_do_event_channel_op,
 	[XE_ABI_hypercall_domctl] = xe_do_domctl,
 	[XE_ABI_hypercall_zeroloss_op] = xe_do_zeroloss_op,
@@ -99,7 +106,8 @@ int64_t xe_vcpu_hypercall(struct xe_host *h, uint32_t domid, uint32_t vcpu, uint
 	if (!d || d->dying || vcpu >= d->nvcpus)
 		return -ESRCH;
 	v = d->vcpu[vcpu];
-	h->now = now;
+	if (now > h->now)
+		h->now = now;
 	h->current = v;
 	if (nr == XE_ABI_hypercall_multicall)
 		r = multicall(h, v, arg);

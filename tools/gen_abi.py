@@ -23,9 +23,15 @@ CLASSES = {
     "tcp_feature": ("TcpFeature", "IntFlag"),
     "fault": ("FaultKind", "IntEnum"),
     "mmuext": ("MmuextOp", "IntEnum"),
+    "mmu": ("MmuUpdate", "IntEnum"),
+    "uvmf": ("UpdateVaFlags", "IntFlag"),
     "domctl": ("DomctlOp", "IntEnum"),
     "xenver": ("XenVersionOp", "IntEnum"),
     "vm_assist": ("VmAssistOp", "IntEnum"),
+    "gtf": ("GrantFlag", "IntFlag"),
+    "gntmap": ("GrantMap", "IntFlag"),
+    "gntcopy": ("GrantCopy", "IntFlag"),
+    "gntst": ("GrantStatus", "IntEnum"),
 }
 CONSTANTS = {"domid": "DOMID_"}
 
@@ -37,7 +43,7 @@ ENTRY = re.compile(
     re.VERBOSE,
 )
 VALUE = re.compile(
-    r"\(?\s*(?P<base>0[xX][0-9a-fA-F]+|0|[1-9]\d*)[uUlL]*(?:\s*<<\s*(?P<shift>\d+))?\s*\)?"
+    r"\(?\s*(?P<base>0[xX][0-9a-fA-F]+|0|-?[1-9]\d*)[uUlL]*(?:\s*<<\s*(?P<shift>\d+))?\s*\)?"
 )
 
 Entry = tuple[str, str, str]  # name, value, comment

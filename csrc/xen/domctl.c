@@ -34,9 +34,8 @@ static void get_info(struct xe_host *h, const struct xe_domain *cur, const struc
 	(void)h;
 	memset(i, 0, sizeof(*i));
 	i->domain = (uint16_t)d->id;
-	i->flags = d->shutdown_code << 16 | (d->dying ? 1u : 0) |
-		   (d->shutdown_code != XE_SHUTDOWN_NONE ? 4u : 0) | (d->pause_count ? 8u : 0) |
-		   (is_blocked(d) ? 0x10u : 0) | (d == cur ? 0x20u : 0);
+	i->flags = d->shutdown_code << 16 | (d->dying ? 1u : 0) | (d->shut_down ? 4u : 0) |
+		   (d->pause_count ? 8u : 0) | (is_blocked(d) ? 0x10u : 0) | (d == cur ? 0x20u : 0);
 	i->tot_pages = d->tot_pages;
 	i->max_pages = d->max_pages;
 	i->shared_info_frame = d->shared_mfn;

@@ -28,6 +28,7 @@ int xe_host_create(struct xe_host **out, const struct xe_host_config *cfg)
 	h->untold.record = &h->untold_record;
 	h->trace = cfg->trace ? cfg->trace : &h->untold;
 	h->changed = cfg->changed ? cfg->changed : &h->unheard;
+	h->boot_epoch = cfg->boot_epoch;
 	h->work_cap = 64;
 	h->work = calloc(h->work_cap, sizeof(*h->work));
 	r = h->work ? xe_frames_create(h) : -ENOMEM;
@@ -50,6 +51,7 @@ void xe_host_destroy(struct xe_host *h)
 	for (unsigned i = 0; i < XE_MAX_PAIRS; i++)
 		free(h->pair[i].extent);
 	xe_frames_destroy(h);
+	free(h->timer);
 	free(h->work);
 	free(h);
 }

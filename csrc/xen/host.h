@@ -30,6 +30,7 @@ struct xe_host_config {
 	void *release_ctx;
 	struct xe_trace *trace;
 	bool *changed;
+	uint64_t boot_epoch; /* seconds since 1970 at machine time 0: the guests' wall clock */
 };
 
 int xe_host_create(struct xe_host **out, const struct xe_host_config *cfg);
@@ -99,6 +100,11 @@ int64_t xe_hypercall(struct xe_host *h, uint32_t domid, uint32_t nr, const uint6
 		     xe_ns now); /* by its vcpu 0 */
 int64_t xe_vcpu_hypercall(struct xe_host *h, uint32_t domid, uint32_t vcpu, uint32_t nr,
 			  const uint64_t arg[5], xe_ns now);
+
+/* Machine time: the host's never goes back. A hypercall brings its own. */
+void xe_host_set_time(struct xe_host *h, xe_ns now);
+xe_ns xe_host_next_timer(const struct xe_host *h); /* XE_NEVER: none is armed */
+void xe_host_run_timers(struct xe_host *h, xe_ns now); /* all that are due */
 
 /* Event channels towards a guest. */
 void xe_send_virq(struct xe_host *h, uint32_t domid, uint32_t virq); /* pending bit + upcall work */

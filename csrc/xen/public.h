@@ -8,7 +8,9 @@
 #include "xen/abi/memory.h"
 #include "xen/abi/mmu.h"
 #include "xen/abi/multicall.h"
+#include "xen/abi/sched.h"
 #include "xen/abi/shared_info.h"
 #include "xen/abi/start_info.h"
+#include "xen/abi/vcpu.h"
 
 #endif

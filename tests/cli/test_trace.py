@@ -110,7 +110,7 @@ def test_hypercalls_of_records() -> None:
     grant = one(3, 1 << 32, BUFFER, *words, 0, nr=20 | STRUCT)
     assert grant.line().endswith(
         "grant_table_op map_grant_ref count=1 host_addr=0x1000 flags=0x2 ref=8 dom=0"
-        " -> status -3 handle 0"
+        " -> status bad_gntref handle 0"
     )
     unknown = one(3, 1, 0, 0, 0, 5, -38, nr=60)
     assert unknown.line().endswith("hypercall_60 arg0=0x1 arg4=0x5 = -ENOSYS")

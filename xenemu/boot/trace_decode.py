@@ -27,6 +27,7 @@ DROPS = ("", "link", "no-route", "spoofed", "ssw-in", "ssw-out", "paused", "no-r
 FAULTS = ("runs", "panicked", "hangs", "stalls")
 NAMED: dict[str, type[IntEnum]] = {
     "v": _abi.Virq, "r": _abi.Shutdown, "m": _abi.MmuextOp, "c": _abi.DomctlOp,
+    "g": _abi.GrantStatus,
 }  # fmt: skip
 
 
@@ -205,7 +206,7 @@ def _value(kind: str, data: bytes) -> int | str:
     if kind == "x":
         return hex(value)
     if kind in "ig":
-        return _signed(value, len(data))
+        value = _signed(value, len(data))
     if kind == "d":
         return DOMIDS.get(value, value)
     if kind == "p":
