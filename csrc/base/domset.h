@@ -45,4 +45,17 @@ static inline int xe_domset_next(const struct xe_domset *s, uint32_t from)
 	return (int)(w * 64) + __builtin_ctzll(s->word[w]);
 }
 
+/* The lowest id from `from` on that is no member, XE_MAX_DOMAINS: none. */
+static inline uint32_t xe_domset_free(const struct xe_domset *s, uint32_t from)
+{
+	while (from < XE_MAX_DOMAINS) {
+		uint64_t bits = ~s->word[from / 64] >> from % 64;
+
+		if (bits)
+			return from + (uint32_t)__builtin_ctzll(bits);
+		from = (from / 64 + 1) * 64;
+	}
+	return XE_MAX_DOMAINS;
+}
+
 #endif
