@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "xen/grant.h"
+#include "xen_check.h"
 #include "xen_fix.h"
 
 enum {
@@ -162,6 +163,12 @@ static inline uint64_t new_page(struct fix *f, uint32_t d)
 {
 	xe_assert(mem(f, d, 0, 1, 0, SELF) == 1);
 	return arr(f, d, 0);
+}
+
+static inline void finish(struct fix *f)
+{
+	xen_check(f->h);
+	stop(f);
 }
 
 #endif

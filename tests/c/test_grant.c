@@ -59,7 +59,7 @@ static void test_oracle(void)
 		  hc(&f, 0, 20, MAP, BAD, 1, 0) == -EFAULT);
 	xe_assert(hc(&f, 0, 20, MAP, ARG, 0xffffffff, 0) == -EINVAL);
 	xe_assert(hc(&f, 0, 20, MAP, ARG, 0, 0) == 0);
-	stop(&f);
+	finish(&f);
 }
 
 /* What entries of page tables look like, and every way to name one. */
@@ -133,7 +133,7 @@ static void test_entries(void)
 	xe_assert(unmap_ref(&f, 0, 19, VA(43), 0) == -1 && unmap_ref(&f, 0, 19, 0, 0) == 0);
 	xe_assert(t[8].flags == 0x19 && map(&f, 0, VA(43), page) == 0);
 	xe_assert(unmap_ref(&f, 0, 19, VA(43), 0) == 0 && t[8].flags == 1 && refs(&f, page) == 2);
-	stop(&f);
+	finish(&f);
 }
 
 static void test_partial_unmap(void)
@@ -159,7 +159,7 @@ static void test_partial_unmap(void)
 	xe_assert(unmap_ref(&f, 0, 2, va, bus + 4096) == -6 && mfn_of(&f, 0, va) == page);
 	xe_assert(unmap_ref(&f, 0, 2, va + 4096, bus) == -1 && refs(&f, page) == 4);
 	xe_assert(unmap_ref(&f, 0, 2, va, bus) == 0 && t[8].flags == 1 && refs(&f, page) == 2);
-	stop(&f);
+	finish(&f);
 }
 
 /* Read-only and writable uses of one entry, also when its owner changes it meanwhile. */
@@ -217,7 +217,7 @@ static void test_pins(void)
 	grant(&t[8], 0, arr(&f, 0, 0), 1);
 	xe_assert(map_ref(&f, 0, 0, 8, HOST, VA(40)) == 0 && t[8].flags == 0x19);
 	xe_assert(unmap_ref(&f, 0, gmap.handle, VA(40), 0) == 0 && t[8].flags == 1);
-	stop(&f);
+	finish(&f);
 }
 
 static void test_counters(void)
@@ -256,7 +256,7 @@ static void test_counters(void)
 		xe_assert(unmap_ref(&f, 0, h[i], 0, page << 12) == 0);
 	xe_assert(map_ref(&f, 0, 0, 17, DEV, 0) == 0 && gmap.handle == 301);
 	xe_assert(unmap_ref(&f, 0, 301, 0, page << 12) == 0 && refs(&f, page) == 2);
-	stop(&f);
+	finish(&f);
 }
 
 static void test_handle_limit(void)
@@ -301,7 +301,7 @@ static void test_handle_limit(void)
 	xe_assert(unmap_ref(&f, 0, 1, 0, page << 12) == 0 && v.maptrack_tail == 1);
 	d->nvcpus = d->max_vcpus = 1;
 	d->vcpu = old;
-	stop(&f);
+	finish(&f);
 }
 
 static void test_replace(void)
@@ -333,7 +333,7 @@ static void test_replace(void)
 	xe_assert(map_ref(&f, 0, 0, 8, HOST, VA(41)) == 0);
 	xe_assert(replace(&f, 0, gmap.handle, VA(41), VA(41)) == -1 && t[8].flags == 0x19);
 	xe_assert(*pte(&f, 0, VA(41)) == 0 && refs(&f, page) == 2 && types(&f, page) == 1);
-	stop(&f);
+	finish(&f);
 }
 
 /* A table and mappings of the control domain in a domain that dies, as probed on real Xen. */
@@ -372,6 +372,7 @@ static void test_zombie(void)
 	xe_assert(gr(&f, 0, QUERY, &q, sizeof(q), 1) == 0 && q.nr_frames == 1);
 	xe_assert(setup(&f, 0, z, 2, ARR) == 0 && arr(&f, 0, 0) == tab);
 	xe_assert(!(f.h->frame[arr(&f, 0, 1)].count_info & XE_PGC_COUNT));
+	xen_check(f.h);
 	/* grants of frames that are kept still hold */
 	xe_assert(map_ref(&f, 0, z, 9, HOST, VA(42)) == 0 && (h[3] = gmap.handle, true));
 	xe_assert(map_ref(&f, 0, z, 8, HOST, VA(43)) == 0 && (h[4] = gmap.handle, true));
@@ -392,7 +393,7 @@ static void test_zombie(void)
 	f.base = xe_host_free_pages(f.h);
 	d = guest(&f);
 	xe_assert(xe_domain_destroy(f.h, d) == 0 && xe_host_free_pages(f.h) == f.base);
-	stop(&f);
+	finish(&f);
 }
 
 /* The domain that maps dies: its uses go, whatever they are. A handle that outlives the granter. */
@@ -436,7 +437,7 @@ static void test_death(void)
 	xe_assert(info(&f, b).crashed && t[8].flags == 0x19);
 	xe_assert(xe_domain_destroy(f.h, b) == 0 && t[8].flags == 1);
 	xe_assert(xe_domain_destroy(f.h, a) == 0 && xe_host_free_pages(f.h) == f.base);
-	stop(&f);
+	finish(&f);
 }
 
 static void test_memory_out(void)
@@ -455,7 +456,7 @@ static void test_memory_out(void)
 	xe_assert(setup(&f, d, SELF, 3, ARR) == 0 && xe_host_free_pages(f.h) == 0);
 	xe_assert(setup(&f, d, SELF, 4, ARR) == -1 && f.h->domain[d]->grants->nframes == 3);
 	xe_assert(xe_domain_destroy(f.h, d) == 0 && xe_host_free_pages(f.h) == used + 3);
-	stop(&f);
+	finish(&f);
 }
 
 /* A log's frames are no grants, and what was granted is no log. */
@@ -490,7 +491,7 @@ static void test_log(void)
 	xe_assert(copy(&f, o, 1, GREF(p, 8), 0, OWN(mfn_of(&f, o, VA(20))), 0, 8) == -9);
 	xe_assert(copy(&f, p, 0, OWN(ext), 0, OWN(mfn_of(&f, p, VA(20))), 0, 8) == 0);
 	xe_assert(transfer(&f, p, ext + 3, (uint16_t)o, 8) == -9);
-	stop(&f);
+	finish(&f);
 }
 
 int main(void)

@@ -86,7 +86,7 @@ static void hold(struct model *m, uint32_t frame, bool ro, uint64_t n)
 		m->types[frame] += n;
 }
 
-static bool is_table(const struct model *m, uint32_t frame)
+static bool is_l1(const struct model *m, uint32_t frame)
 {
 	return frame % GRANTED == GRANTED - 1 && !m->dead[frame / GRANTED];
 }
@@ -137,7 +137,7 @@ static int want_map(struct model *m, uint32_t ld, uint32_t rd, uint32_t ref, uin
 		e->frame = (uint32_t)fr;
 	}
 	add_pins(e, flags, 1);
-	if (m->refs[e->frame] && (ro || !is_table(m, e->frame)) && !((flags & HOST) && bad_va))
+	if (m->refs[e->frame] && (ro || !is_l1(m, e->frame)) && !((flags & HOST) && bad_va))
 		return 0;
 	add_pins(e, flags, (uint32_t)-1);
 	reduce(e, ro);
@@ -329,7 +329,7 @@ static void step_copy(struct model *m)
 	g = GREF(m->id[rd], FIRST + ref);
 	st = want_side(m, d, rd, ref, !write);
 	if (!st) {
-		if (write && is_table(m, e->frame))
+		if (write && is_l1(m, e->frame))
 			st = -1;
 		reduce(e, !write);
 	}
@@ -369,8 +369,8 @@ static void begin(struct model *m)
 		for (uint32_t i = 0; i < GRANTED; i++) {
 			uint32_t k = d * GRANTED + i;
 
-			m->mfn[k] = is_table(m, k) ? pte_ma(&m->f, m->id[d], VA(20)) >> 12
-						   : mfn_of(&m->f, m->id[d], VA(20 + i));
+			m->mfn[k] = is_l1(m, k) ? pte_ma(&m->f, m->id[d], VA(20)) >> 12
+						: mfn_of(&m->f, m->id[d], VA(20 + i));
 			m->refs[k] = refs(&m->f, m->mfn[k]);
 			m->types[k] = types(&m->f, m->mfn[k]);
 		}
@@ -431,9 +431,12 @@ static void run(uint64_t seed, uint32_t steps)
 		else
 			step_copy(&m);
 		check(&m);
+		if (i % 1000 == 0)
+			xen_check(m.f.h);
 		if (killed < DOMS - 1 && i > steps / DOMS * (killed + 1)) {
 			kill_domain(&m, killed++, refs0, types0);
 			check(&m);
+			xen_check(m.f.h);
 		}
 	}
 	kill_domain(&m, DOMS - 1, refs0, types0);
@@ -442,7 +445,7 @@ static void run(uint64_t seed, uint32_t steps)
 	xe_assert(xe_host_free_pages(m.f.h) == m.f.base);
 	if (steps >= 20000)
 		xe_assert(m.done[0] > 200 && m.done[1] > 200 && m.done[2] && m.done[3] > 200);
-	stop(&m.f);
+	finish(&m.f);
 }
 
 int main(int argc, char **argv)

@@ -116,7 +116,7 @@ static void test_copy(void)
 	xe_assert(copy(&f, 0, 2, OWN(b), 1, GREF(0, 16), 0, 1) == 0 && t[16].flags == 8);
 	xe_assert(unmap_ref(&f, 0, h, VA(40), 0) == 0 && t[16].flags == 0);
 	xe_assert(refs(&f, a) == 2 && types(&f, a) == 1 && refs(&f, b) == 2 && types(&f, b) == 1);
-	stop(&f);
+	finish(&f);
 }
 
 static void test_transfer(void)
@@ -187,7 +187,7 @@ static void test_transfer(void)
 	}
 	xe_assert(gr(&f, 0, TRANSFER, x, sizeof(x[0]), 3) == 0);
 	xe_assert(!x[0].status && !x[1].status && x[2].status == -1);
-	stop(&f);
+	finish(&f);
 }
 
 static void test_small_ops(void)
@@ -290,7 +290,7 @@ static void test_small_ops(void)
 	xe_assert(setup(&f, d, SELF, 1, BAD) == -5 && setup(&f, d, SELF, 64, ARR) == 0);
 	xe_assert(map_ref(&f, 0, (uint16_t)d, 64 * 512 - 1, DEV, 0) == -1);
 	xe_assert(map_ref(&f, 0, (uint16_t)d, 64 * 512, DEV, 0) == -3);
-	stop(&f);
+	finish(&f);
 }
 
 static void test_arguments(void)
@@ -341,7 +341,7 @@ static void test_arguments(void)
 	xe_assert(hc(&f, 0, 14, VA(49), mfn_of(&f, 0, VA(49)) << 12 | 0x65, 0, 0) == 0);
 	xe_assert(hc(&f, 0, 20, MAP, last, 1, 0) == -EFAULT && t[8].flags == 0x19);
 	xe_assert(f.h->domain[0]->grants->maptrack[0][1].flags == DEV);
-	stop(&f);
+	finish(&f);
 }
 
 int main(void)
