@@ -80,6 +80,8 @@ int64_t xe_vcpu_hypercall(struct xe_host *h, uint32_t domid, uint32_t vcpu, uint
 		return -ESRCH;
 	xe_host_set_time(h, now);
 	h->current = v;
+	if (v->blocked)
+		xe_vcpu_unblock(h, v); /* what calls runs */
 	memcpy(a, arg, 5 * sizeof(a[0]));
 	if (nr == XE_ABI_hypercall_multicall) {
 		h->counters.hypercalls++;
