@@ -109,6 +109,8 @@ int64_t xe_vcpu_hypercall(struct xe_host *h, uint32_t domid, uint32_t vcpu, uint
 	if (now > h->now)
 		h->now = now;
 	h->current = v;
+	if (v->blocked)
+		xe_vcpu_unblock(h, v); /* what calls runs */
 	if (nr == XE_ABI_hypercall_multicall)
 		r = multicall(h, v, arg);
 	else

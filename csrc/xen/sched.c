@@ -121,7 +121,7 @@ static void watchdog_fired(struct xe_host *h, void *domain)
 		xe_domain_shutdown(h, d, XE_SHUTDOWN_WATCHDOG);
 }
 
-static int set_watchdog(struct xe_host *h, struct xe_domain *d, const struct xe_sched_watchdog *op)
+static int64_t set_watchdog(struct xe_host *h, struct xe_domain *d, const struct xe_sched_watchdog *op)
 {
 	uint32_t i = op->id - 1;
 
@@ -131,7 +131,7 @@ static int set_watchdog(struct xe_host *h, struct xe_domain *d, const struct xe_
 		for (i = 0; i < XE_WATCHDOGS && d->watchdog_used[i]; i++)
 			;
 		if (i == XE_WATCHDOGS)
-			return -ENOSPC;
+			return (uint32_t)-ENOSPC; /* as Xen does: its ids are unsigned */
 	} else if (!d->watchdog_used[i]) {
 		return -EINVAL;
 	} else if (!op->timeout) {
@@ -141,7 +141,7 @@ static int set_watchdog(struct xe_host *h, struct xe_domain *d, const struct xe_
 	}
 	d->watchdog_used[i] = true;
 	xe_host_timer_set(h, &d->watchdog[i], h->now + op->timeout * XE_SECOND);
-	return op->id ? 0 : (int)i + 1;
+	return op->id ? 0 : i + 1;
 }
 
 void xe_sched_domain_init(struct xe_domain *d)
