@@ -4,6 +4,23 @@
 
 #include "xen/internal.h"
 
+enum {
+	XE_FIFO_PAGE_WORDS = XE_PAGE_SIZE / sizeof(uint32_t),
+	XE_FIFO_PAGES = XE_FIFO_PORTS / XE_FIFO_PAGE_WORDS,
+};
+
+struct xe_fifo_vcpu {
+	xe_mfn mfn; /* of its control block; 0: none yet */
+	uint32_t offset;
+	uint32_t tail[XE_FIFO_QUEUES]; /* port, 0: none */
+};
+
+struct xe_fifo {
+	xe_mfn page[XE_FIFO_PAGES];
+	uint32_t npages;
+	struct xe_fifo_vcpu vcpu[]; /* max_vcpus */
+};
+
 /* evtchn_deliver.c: a port as the guest sees it, by the ABI that the domain has chosen */
 void xe_port_raise(struct xe_host *h, struct xe_domain *d, uint32_t port);
 void xe_port_clear(struct xe_host *h, struct xe_domain *d, uint32_t port);

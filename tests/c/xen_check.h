@@ -2,17 +2,19 @@
  * type, the lists of its owner, and that TLBs hold only what a walk would find.
  *
  * Sources of references: allocations, entries of all page tables, pins, base pointers, shared_info,
- * heartbeat pages, registered logs, devices that use grants. */
+ * heartbeat pages, registered logs, devices that use grants, pages given for vcpu_info and event words. */
 #ifndef XE_TEST_XEN_CHECK_H
 #define XE_TEST_XEN_CHECK_H
 
 #include <stdlib.h>
 
+#include "xen/evtchn.h"
 #include "xen/grant.h"
 #include "xen/internal.h"
 
 struct xen_refs {
 	uint64_t page, type, linear; /* references; those of types that are linear entries */
+	uint64_t links; /* linear entries in it, for others */
 	uint64_t kind; /* the type that they need, 0: any */
 };
 
@@ -70,7 +72,17 @@ static inline void count_table(const struct xe_host *h, struct xen_refs *r, xe_m
 		r[mfn].page++;
 		add_type(&r[mfn], f->type_info & XE_PGT_TYPE);
 		r[mfn].linear += xe_table_level(f) == level;
+		r[table].links += xe_table_level(f) == level;
 	}
+}
+
+/* A page that the domain has given for something that we write to; 0: none. */
+static inline void count_given(struct xen_refs *r, xe_mfn mfn)
+{
+	if (!mfn)
+		return;
+	r[mfn].page++;
+	add_type(&r[mfn], XE_PGT_WRITABLE);
 }
 
 static inline void count_domain(const struct xe_host *h, struct xen_refs *r,
@@ -86,6 +98,12 @@ static inline void count_domain(const struct xe_host *h, struct xen_refs *r,
 			add_type(&r[base[k]], XE_PGT_LEVEL(4));
 		}
 	}
+	for (uint32_t i = 0; i < d->nvcpus; i++)
+		count_given(r, d->vcpu[i]->info_mfn);
+	for (uint32_t i = 0; d->fifo && i < d->fifo->npages; i++)
+		count_given(r, d->fifo->page[i]);
+	for (uint32_t i = 0; d->fifo && i < d->max_vcpus; i++)
+		count_given(r, d->fifo->vcpu[i].mfn);
 	if (d->shared_mfn)
 		r[d->shared_mfn].page++;
 	if (d->hb_mfn)
@@ -203,6 +221,7 @@ static inline void check_frame(const struct xe_host *h, const struct xen_refs *r
 	xe_assert((f->count_info & XE_PGC_COUNT) == r->page);
 	xe_assert((f->type_info & XE_PGT_COUNT) == r->type);
 	xe_assert((f->type_info & XE_PGT_LINEAR_USES) / XE_PGT_LINEAR == r->linear);
+	xe_assert(!r->linear || !r->links);
 	xe_assert(r->page ? !is_free && h->domain[f->owner]
 			  : is_free || (f->flags & XE_FRAME_KEPT));
 	if (is_free)
