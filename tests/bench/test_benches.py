@@ -14,6 +14,14 @@ NAMES = ("logging", "hypercall", "protection")
 SMALL = {"protection": ("--scale", "0.02")}
 LINKED = [f"{way}, {rate} Gbit/s" for way in ("upload", "download") for rate in (1, 10)]
 SIZES = {64, 256, 1024, 1460, 4096, 16384, 65536}
+WORK = (
+    "xen_version",
+    "event, send to delivery",
+    "grant, map and unmap",
+    "multicall, of 64, an entry",
+    "update_va_mapping",
+    "domain, create and destroy",
+)
 COMPARISONS = {
     "logging": {
         ("append in cache", "memcpy"),
@@ -26,9 +34,12 @@ COMPARISONS = {
     },
     "hypercall": {
         ("C xe_hypercall", "C syscall(getppid)"),
-        ("C xe_machine_hypercall, virtual", "C syscall(getppid)"),
+        ("C xen_version, virtual", "C syscall(getppid)"),
+        ("C xen_version, virtual", "C indirect call, struct of 64 bytes"),
+        *((f"C {work}, 1000 domains", "3 domains") for work in WORK),
         ("Python Machine.hypercall, virtual", "Cython no-op method"),
         ("Python Machine.hypercall, real", "Cython no-op method"),
+        ("Python Machine.hypercall, virtual", "cffi call"),
         ("Python Machine.hypercall, virtual", "os.getppid"),
     },
     "protection": {

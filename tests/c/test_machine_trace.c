@@ -39,7 +39,7 @@ static int64_t call(struct fix *f, uint32_t nr, uint64_t a, uint64_t b, uint64_t
 {
 	const uint64_t arg[5] = {a, b, c, 4, 5};
 
-	return xe_machine_hypercall(f->m, f->guest, nr, arg);
+	return xe_machine_hypercall(f->m, f->guest, 0, nr, arg);
 }
 
 static const struct xe_trace_record *record(struct fix *f, uint64_t from_end)
@@ -122,7 +122,7 @@ static void test_mmu_update_has_count_and_domain(void)
 
 	start(&f, 64);
 	xe_assert(xe_guest_write(f.h, f.guest, IN_PAGE, update, sizeof(update)) == 0);
-	xe_machine_hypercall(f.m, f.guest, XE_ABI_hypercall_mmu_update, arg);
+	xe_machine_hypercall(f.m, f.guest, 0, XE_ABI_hypercall_mmu_update, arg);
 	r = record(&f, 0);
 	xe_assert(r->nr == (XE_ABI_hypercall_mmu_update | XE_TRACE_STRUCT));
 	xe_assert(r->a[0] == ((uint64_t)XE_ABI_domid_SELF << 32 | 2));

@@ -170,7 +170,8 @@ cdef extern from "machine.h" nogil:
     int xe_machine_pause(xe_machine *m, uint32_t domid, bint pause)
     int xe_machine_break(xe_machine *m, uint32_t domid, int fault, xe_ns until)
     int xe_machine_kernel_fault(const xe_machine *m, uint32_t domid)
-    int64_t xe_machine_hypercall(xe_machine *m, uint32_t domid, uint32_t nr, const uint64_t *arg)
+    int64_t xe_machine_hypercall(xe_machine *m, uint32_t domid, uint32_t vcpu, uint32_t nr,
+                                 const uint64_t *arg)
     void xe_machine_sync(xe_machine *m)
     int xe_machine_fence(xe_machine *m, uint32_t primary)
     int xe_machine_restart(xe_machine *m, uint32_t primary)
@@ -450,7 +451,7 @@ cdef class Machine:
         arg[2] = a3
         arg[3] = a4
         arg[4] = a5
-        return xe_machine_hypercall(self._m, domid, nr, arg)
+        return xe_machine_hypercall(self._m, domid, 0, nr, arg)
 
     def guest_read(self, uint32_t domid, uint64_t gva, size_t n):
         cdef bytes data
