@@ -41,6 +41,9 @@ enum operation {
 	CALL_AGAIN,
 	POKE,
 	POKE_GRANT,
+	CONNECT,
+	GRANT,
+	PROTECT,
 	TIME,
 	PAUSE,
 	UNPAUSE,
@@ -313,6 +316,90 @@ static void poke_grant(struct fuzz *f)
 		memcpy(xe_frame_ptr(f->h, d->grants->frame[0]) + ref * sizeof(e), &e, sizeof(e));
 }
 
+/* One call as a guest means it: the argument is where all expect it. */
+static int64_t proper(struct fuzz *f, uint32_t domid, uint32_t nr, uint64_t op, void *arg, size_t n)
+{
+	uint64_t gva = XE_GUEST_BASE + ARGUMENT * 4096;
+
+	if (xe_guest_write(f->h, domid, gva, arg, n))
+		return -1;
+	f->nr = nr;
+	memcpy(f->arg, (uint64_t[5]){op, gva, 1}, sizeof(f->arg));
+	call(f, domid, 0);
+	return xe_guest_read(f->h, domid, gva, arg, n) ? -1 : f->result;
+}
+
+/* What takes several steps that belong together, so that what comes after finds it done. */
+
+static void connect_ports(struct fuzz *f)
+{
+	uint8_t b = input8(&f->in);
+	uint32_t one = b % 3, other = b / 3 % 3;
+	struct xe_evtchn_alloc_unbound a = {.dom = XE_ABI_domid_SELF,
+					    .remote_dom = (uint16_t)other};
+	struct xe_evtchn_bind_interdomain i = {.remote_dom = (uint16_t)one};
+
+	if (proper(f, one, XE_ABI_hypercall_event_channel_op, XE_ABI_evtchn_op_alloc_unbound, &a,
+		   sizeof(a)))
+		return;
+	i.remote_port = a.port;
+	proper(f, other, XE_ABI_hypercall_event_channel_op, XE_ABI_evtchn_op_bind_interdomain, &i,
+	       sizeof(i));
+	if (b & 128)
+		proper(f, other, XE_ABI_hypercall_event_channel_op, XE_ABI_evtchn_op_send,
+		       &i.local_port, sizeof(i.local_port));
+}
+
+static void grant_page(struct fuzz *f)
+{
+	uint8_t b = input8(&f->in), page = input8(&f->in) % PAGES, ref = b >> 4;
+	uint32_t one = b % 3, other = b / 3 % 3;
+	const struct xe_domain *d;
+	struct xe_gnttab_setup setup = {.dom = XE_ABI_domid_SELF,
+					.nr_frames = 1,
+					.frame_list = XE_GUEST_BASE + (ARGUMENT + 1) * 4096};
+	struct xe_gnttab_map map = {
+		.host_addr = XE_GUEST_BASE + input8(&f->in) % PAGES * 4096ull,
+		.flags = 1 + input8(&f->in) % 7,
+		.ref = ref,
+		.dom = (uint16_t)one,
+	};
+	struct xe_grant_entry e = {.flags = b & 128 ? 5 : 1,
+				   .domid = (uint16_t)other,
+				   .frame = (uint32_t)f->page[one][page]};
+
+	if (proper(f, one, XE_ABI_hypercall_grant_table_op, XE_ABI_grant_op_setup_table, &setup,
+		   sizeof(setup)))
+		return;
+	d = f->h->domain[one];
+	if (d->grants && d->grants->nframes)
+		memcpy(xe_frame_ptr(f->h, d->grants->frame[0]) + ref * sizeof(e), &e, sizeof(e));
+	proper(f, other, XE_ABI_hypercall_grant_table_op, XE_ABI_grant_op_map_grant_ref, &map,
+	       sizeof(map));
+}
+
+/* A protected primary with a log of one extent, and perhaps a backup. */
+static void protect(struct fuzz *f)
+{
+	uint8_t b = input8(&f->in);
+	uint32_t primary = 1 + b % 2;
+	uint64_t list = XE_GUEST_BASE + (ARGUMENT + 1) * 4096;
+	struct xe_memory_reservation r = {.extent_start = list,
+					  .nr_extents = 1,
+					  .extent_order = XE_EXTENT_ORDER,
+					  .domid = XE_ABI_domid_SELF};
+	struct xe_zl_arg a = {.domid = primary};
+	struct xe_zl_arg log = {.domid = XE_ABI_domid_SELF, .addr = list, .count = 1};
+
+	proper(f, 0, XE_ABI_hypercall_zeroloss_op, XE_ABI_zl_INSTALL_GRANT, &a, sizeof(a));
+	proper(f, primary, XE_ABI_hypercall_memory_op, XE_ABI_memory_op_increase_reservation, &r,
+	       sizeof(r));
+	proper(f, primary, XE_ABI_hypercall_zeroloss_op, XE_ABI_zl_REGISTER_LOG, &log, sizeof(log));
+	if (b & 4)
+		proper(f, primary, XE_ABI_hypercall_zeroloss_op, XE_ABI_zl_BOOT_BACKUP, &log,
+		       sizeof(log));
+}
+
 static void pass_time(struct fuzz *f)
 {
 	f->now += (xe_ns)(1 + input8(&f->in)) << (input8(&f->in) % 40);
@@ -424,6 +511,15 @@ static void operate(struct fuzz *f, enum operation op)
 		break;
 	case POKE_GRANT:
 		poke_grant(f);
+		break;
+	case CONNECT:
+		connect_ports(f);
+		break;
+	case GRANT:
+		grant_page(f);
+		break;
+	case PROTECT:
+		protect(f);
 		break;
 	case TIME:
 		pass_time(f);

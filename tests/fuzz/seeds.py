@@ -209,9 +209,11 @@ def hypercall(rng: random.Random) -> bytes:
     favourite = rng.choice(list(calls.calls))
     for _ in range(rng.randrange(4, 16)):
         calls.call(favourite if rng.random() < 0.5 else rng.choice(list(calls.calls)))
-        kind = rng.choice(("TIME", "PAUSE", "UNPAUSE", "POKE", "POKE_GRANT", "UPCALL", "VZS", ""))
+        kind = rng.choice(
+            ("TIME", "PAUSE", "UNPAUSE", "POKE", "GRANT", "CONNECT", "PROTECT", "UPCALL", "VZS", "")
+        )
         if kind and rng.random() < 0.5:
-            calls.do(kind, *(rng.randrange(32) for _ in range(3)))
+            calls.do(kind, *(rng.randrange(256) for _ in range(4)))
     return bytes(calls.bytes)
 
 
