@@ -39,6 +39,7 @@ void xe_get_domain(struct xe_domain *d)
 
 void xe_domain_free(struct xe_domain *d)
 {
+	xe_grant_domain_free(d);
 	xe_vcpus_free(d);
 	free(d->evtchn);
 	free(d);
@@ -65,6 +66,7 @@ void xe_put_domain(struct xe_host *h, struct xe_domain *d)
 	h->domain[d->id] = NULL;
 	while (h->top && !h->domain[h->top - 1])
 		h->top--;
+	xe_grant_free_frames(h, d);
 	xe_domain_free(d);
 	xe_send_virq(h, 0, XE_ABI_virq_DOM_EXC);
 }
@@ -208,6 +210,7 @@ void xe_domain_do_destroy(struct xe_host *h, struct xe_domain *d)
 	xe_sched_retire(h, d);
 	xe_evtchn_retire(h, d);
 	xe_vcpus_retire(h, d);
+	xe_grant_domain_release(h, d);
 	xe_heartbeat_unregister(h, d);
 	xe_path_clear_domain(h, d->id);
 	xe_pair_domain_gone(h, d);
