@@ -1,8 +1,8 @@
 /* The invariants of a host's frames, recomputed from scratch: who refers to each frame and how, its
  * type, the lists of its owner, and that TLBs hold only what a walk would find.
  *
- * Sources of references: allocations, entries of all page tables, pins, base pointers, shared_info,
- * heartbeat pages, registered logs, devices that use grants. */
+ * Sources of references: allocations, entries of all page tables, pins, base pointers, GDTs,
+ * shared_info and vcpu_info, heartbeat pages, registered logs, devices that use grants. */
 #ifndef XE_TEST_XEN_CHECK_H
 #define XE_TEST_XEN_CHECK_H
 
@@ -77,7 +77,17 @@ static inline void count_domain(const struct xe_host *h, struct xen_refs *r,
 				const struct xe_domain *d)
 {
 	for (uint32_t i = 0; i < d->nvcpus; i++) {
-		xe_mfn base[2] = {d->vcpu[i]->cr3, d->vcpu[i]->user_cr3};
+		const struct xe_vcpu *v = d->vcpu[i];
+		xe_mfn base[2] = {v->cr3, v->user_cr3};
+
+		for (uint64_t k = 0; k < (v->cpu.c.gdt_ents + 511) / 512; k++) {
+			r[v->cpu.c.gdt_frame[k]].page++;
+			add_type(&r[v->cpu.c.gdt_frame[k]], XE_PGT_SEG_DESC);
+		}
+		if (v->info_mfn) {
+			r[v->info_mfn].page++;
+			add_type(&r[v->info_mfn], XE_PGT_WRITABLE);
+		}
 
 		for (int k = 0; k < 2; k++) {
 			if (!base[k])
