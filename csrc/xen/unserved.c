@@ -16,6 +16,8 @@ enum {
 	OP_SIZE = 136, /* of sysctl and platform_op */
 	MCA_SIZE = 48,
 	XENOPROF_LAST = 17,
+	XENOPROF_INIT_SIZE = 72,
+	KEXEC_LAST = 6,
 	HVMOP_GET_PARAM = 1,
 	DM_MAX_BUFFERS = 2,
 };
@@ -59,11 +61,16 @@ int64_t xe_do_mca(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6])
 	return r ? r : -EINVAL;
 }
 
+/* What Xen does not know it takes for done. */
 int64_t xe_do_kexec_op(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6])
 {
-	(void)h;
-	(void)arg;
-	return v->domain->privileged ? -ENOSYS : -EPERM;
+	uint64_t op;
+
+	if (!v->domain->privileged)
+		return -EPERM;
+	if (arg[0] > KEXEC_LAST)
+		return 0;
+	return xe_copy_from(h, v, &op, arg[1], sizeof(op)) ? -EFAULT : -ENOSYS;
 }
 
 /* Its version is 1, and there is nothing in it. */
@@ -88,11 +95,13 @@ int64_t xe_do_xenpmu_op(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg
 /* Who has not begun a profile may begin one, and no more. */
 int64_t xe_do_xenoprof_op(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6])
 {
-	(void)h;
-	(void)v;
+	uint8_t init[XENOPROF_INIT_SIZE];
+
 	if ((uint32_t)arg[0] > XENOPROF_LAST)
 		return -EINVAL;
-	return (uint32_t)arg[0] ? -EPERM : -ENOSYS;
+	if ((uint32_t)arg[0])
+		return -EPERM;
+	return xe_copy_from(h, v, init, arg[1], sizeof(init)) ? -EFAULT : -ENOSYS;
 }
 
 int64_t xe_do_physdev_op(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6])
