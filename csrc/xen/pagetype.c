@@ -11,6 +11,7 @@
  * Invariants: a frame whose count is not 0 and whose type is a table's is validated, but while it is on
  * the stack of promote or demote; a type reference is always held beside a page reference, so a frame
  * without references has type count 0. A frame of a log has no type but writable.
+ * A table that loses its type can't be reached any more: whoever took it away emptied the TLBs.
  * No recursion: both ways through the levels keep their own short stack.
  * Left out: preemption, and so partial validation. */
 #include <errno.h>
@@ -93,8 +94,6 @@ static void demote(struct xe_host *h, xe_mfn mfn, unsigned n)
 		f->type_info--;
 		if (--depth)
 			xe_put_page(h, s->mfn);
-		else
-			xe_tlb_flush_all(h->domain[f->owner]);
 	}
 }
 

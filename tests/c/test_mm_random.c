@@ -10,8 +10,8 @@
 #include "xen_check.h"
 #include "xen_fix.h"
 
-enum { SELF = 0x7ff0, RW = 0x67, RO = 0x65, FIRST = 64, POOL = 10, SMALL = 256, WINDOW = 512 };
-enum { OPS = 15 };
+enum { SELF = 0x7ff0, RW = 0x67, RO = 0x65, FIRST = 64, POOL = 7, SMALL = 256, WINDOW = 512 };
+enum { OPS = 16 };
 
 struct guest {
 	uint32_t id;
@@ -183,6 +183,17 @@ static int64_t ungrant(struct world *w, const struct guest *g)
 	return 0;
 }
 
+/* A read-only entry for another table of the same level. */
+static int64_t link_alike(struct world *w, const struct guest *g)
+{
+	xe_mfn from = own_frame(w, g), to = own_frame(w, g);
+	uint32_t pin = (uint32_t)below(w, 3) + 1;
+
+	(void)ext(w, g->id, pin, from, 0, SELF);
+	(void)ext(w, g->id, pin, to, 0, SELF);
+	return update(w, g->id, from << 12 | below(w, 4) * 8, to << 12 | RO, SELF);
+}
+
 static int64_t act(struct world *w, unsigned op)
 {
 	struct guest *g = &w->g[below(w, 2)];
@@ -218,12 +229,23 @@ static int64_t act(struct world *w, unsigned op)
 		return reserve(w, g, below(w, 2) ? 0 : 6);
 	case 13:
 		return below(w, 2) ? grant_entry(w, g) : ungrant(w, g);
+	case 14:
+		return link_alike(w, g);
 	default:
 		if (below(w, 40))
 			return -EAGAIN;
 		destroy(w, g);
 		return 0;
 	}
+}
+
+/* Fills the TLB. */
+static void look(struct world *w)
+{
+	uint64_t x;
+
+	for (unsigned i = 0; i < 4; i++)
+		(void)xe_guest_read(w->f.h, w->g[below(w, 2)].id, va(w), &x, 8);
 }
 
 /* A guest that can't make calls any more is replaced. */
@@ -249,6 +271,7 @@ static void run(uint64_t seed, unsigned steps, bool release, uint64_t *done)
 	for (; step < steps; step++) {
 		unsigned op = (unsigned)below(&w, OPS);
 
+		look(&w);
 		if (getenv("XE_TRACE"))
 			fprintf(stderr, "seed %lu step %u op %u\n", seed, step, op);
 		w.done[op] += act(&w, op) == 0;

@@ -13,6 +13,7 @@
 
 struct xen_refs {
 	uint64_t page, type, linear; /* references; those of types that are linear entries */
+	uint64_t links; /* linear entries in it, for others */
 	uint64_t kind; /* the type that they need, 0: any */
 };
 
@@ -70,6 +71,7 @@ static inline void count_table(const struct xe_host *h, struct xen_refs *r, xe_m
 		r[mfn].page++;
 		add_type(&r[mfn], f->type_info & XE_PGT_TYPE);
 		r[mfn].linear += xe_table_level(f) == level;
+		r[table].links += xe_table_level(f) == level;
 	}
 }
 
@@ -213,6 +215,7 @@ static inline void check_frame(const struct xe_host *h, const struct xen_refs *r
 	xe_assert((f->count_info & XE_PGC_COUNT) == r->page);
 	xe_assert((f->type_info & XE_PGT_COUNT) == r->type);
 	xe_assert((f->type_info & XE_PGT_LINEAR_USES) / XE_PGT_LINEAR == r->linear);
+	xe_assert(!r->linear || !r->links);
 	xe_assert(r->page ? !is_free && h->domain[f->owner]
 			  : is_free || (f->flags & XE_FRAME_KEPT));
 	if (is_free)
