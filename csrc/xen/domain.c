@@ -41,6 +41,7 @@ void xe_domain_free(struct xe_domain *d)
 {
 	xe_vcpus_free(d);
 	free(d->evtchn);
+	free(d->fifo); /* of a host that ends: the frames go too */
 	free(d);
 }
 

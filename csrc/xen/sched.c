@@ -117,7 +117,8 @@ static void watchdog_fired(struct xe_host *h, void *domain)
 		xe_domain_shutdown(h, d, XE_SHUTDOWN_WATCHDOG);
 }
 
-static int64_t set_watchdog(struct xe_host *h, struct xe_domain *d, const struct xe_sched_watchdog *op)
+static int64_t set_watchdog(struct xe_host *h, struct xe_domain *d,
+			    const struct xe_sched_watchdog *op)
 {
 	uint32_t i = op->id - 1;
 
