@@ -29,6 +29,7 @@ static xe_hypercall_fn *const table[] = {
 	[XE_ABI_hypercall_console_io] = xe_do_console_io,
 	[XE_ABI_hypercall_vcpu_op] = xe_do_vcpu_op,
 	[XE_ABI_hypercall_sched_op] = xe_do_sched_op,
+	[XE_ABI_hypercall_grant_table_op] = xe_do_grant_table_op,
 	[XE_ABI_hypercall_event_channel_op] = xe_do_event_channel_op,
 	[XE_ABI_hypercall_domctl] = xe_do_domctl,
 	[XE_ABI_hypercall_zeroloss_op] = xe_do_zeroloss_op,

@@ -151,6 +151,7 @@ static void map_memory(struct xe_host *h, const xe_mfn *m, const struct layout *
 			~XE_PTE_RW;
 	link_tables(h, m, l, r);
 	link_tables(h, m, l, &l->window);
+	xe_fill_xen_slots(h, m[l->root]);
 }
 
 static unsigned level_of(const struct layout *l, uint64_t pfn)

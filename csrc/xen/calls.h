@@ -26,6 +26,7 @@ int xe_alloc_xenheap(struct xe_host *h, struct xe_domain *d, xe_mfn *mfn);
 void xe_free_frame(struct xe_host *h, xe_mfn mfn); /* that has lost its last reference */
 bool xe_drop_allocated(struct xe_host *h, xe_mfn mfn);
 void xe_assign_frame(struct xe_host *h, xe_mfn mfn, struct xe_domain *to);
+void xe_free_kept(struct xe_host *h, xe_mfn mfn); /* an XE_FRAME_KEPT one without references */
 
 static inline uint8_t *xe_frame_ptr(const struct xe_host *h, xe_mfn mfn)
 {
@@ -138,6 +139,7 @@ int xe_get_page_and_type(struct xe_host *h, xe_mfn mfn, const struct xe_domain *
 /* What an entry of a level 2 to 4 table in frame `table` holds. */
 int xe_get_table_entry(struct xe_host *h, xe_mfn table, uint64_t pte);
 void xe_put_table_entry(struct xe_host *h, xe_mfn table, uint64_t pte);
+void xe_fill_xen_slots(struct xe_host *h, xe_mfn table); /* of a table of level 4 */
 
 /* pte.c. `owner`: whose frames may be mapped, a domid or DOMID_IO; d: whose table it is. */
 int xe_get_l1_entry(struct xe_host *h, const struct xe_domain *d, uint32_t owner, uint64_t pte);
@@ -260,6 +262,12 @@ void xe_wake_pollers(struct xe_host *h, struct xe_domain *d, uint32_t port);
 
 /* memory.c, domctl.c, version.c, console.c */
 xe_hypercall_fn xe_do_memory_op, xe_do_domctl, xe_do_xen_version, xe_do_console_io;
+
+/* grant.c, grant_map.c */
+xe_hypercall_fn xe_do_grant_table_op;
+void xe_grant_domain_release(struct xe_host *h, struct xe_domain *d); /* its mappings */
+void xe_grant_free_frames(struct xe_host *h, struct xe_domain *d);    /* of its own table */
+void xe_grant_domain_free(struct xe_domain *d);
 
 /* heartbeat.c */
 int xe_heartbeat_register(struct xe_host *h, struct xe_domain *d, uint64_t mfn);

@@ -39,6 +39,7 @@ void xe_get_domain(struct xe_domain *d)
 
 void xe_domain_free(struct xe_domain *d)
 {
+	xe_grant_domain_free(d);
 	xe_vcpus_free(d);
 	free(d->evtchn);
 	free(d->fifo); /* of a host that ends: the frames go too */
@@ -66,6 +67,7 @@ void xe_put_domain(struct xe_host *h, struct xe_domain *d)
 	h->domain[d->id] = NULL;
 	while (h->top && !h->domain[h->top - 1])
 		h->top--;
+	xe_grant_free_frames(h, d);
 	xe_domain_free(d);
 	xe_send_virq(h, 0, XE_ABI_virq_DOM_EXC);
 }
@@ -110,7 +112,8 @@ int xe_domain_alloc(struct xe_host *h, uint32_t want, uint32_t max_vcpus, struct
 
 static int check_config(const struct xe_domain_config *cfg)
 {
-	if (cfg->max_pages < cfg->pages || cfg->max_vcpus > XE_MAX_VCPUS)
+	if (cfg->max_pages < cfg->pages || cfg->max_vcpus > XE_MAX_VCPUS ||
+	    cfg->max_grant_frames > XE_GRANT_FRAMES)
 		return -EINVAL;
 	if (cfg->cmdline && strnlen(cfg->cmdline, XE_CMDLINE_SIZE) == XE_CMDLINE_SIZE)
 		return -EINVAL;
@@ -125,6 +128,8 @@ static void remember_config(struct xe_domain *d, const struct xe_domain_config *
 	d->built.cmdline = d->cmdline;
 	d->privileged = cfg->privileged;
 	d->max_pages = cfg->max_pages;
+	if (cfg->max_grant_frames)
+		d->max_grant_frames = cfg->max_grant_frames;
 }
 
 static int create_vcpus(struct xe_host *h, struct xe_domain *d)
@@ -209,6 +214,7 @@ void xe_domain_do_destroy(struct xe_host *h, struct xe_domain *d)
 	xe_sched_retire(h, d);
 	xe_evtchn_retire(h, d);
 	xe_vcpus_retire(h, d);
+	xe_grant_domain_release(h, d);
 	xe_heartbeat_unregister(h, d);
 	xe_path_clear_domain(h, d->id);
 	xe_pair_domain_gone(h, d);

@@ -213,24 +213,41 @@ static void lose_xenheap(struct xe_host *h, struct xe_domain *d)
 		xe_put_domain(h, d);
 }
 
-void xe_free_frame(struct xe_host *h, xe_mfn mfn)
+static void give_back(struct xe_host *h, xe_mfn mfn)
 {
-	struct xe_frame *f = &h->frame[mfn];
 	struct xe_chunk *k = &h->chunk[mfn / XE_CHUNK_FRAMES];
 	unsigned bit = mfn % XE_CHUNK_FRAMES;
-	struct xe_domain *d = h->domain[f->owner];
-	bool xenheap = f->count_info & XE_PGC_XEN_HEAP;
 
-	xe_assert((xenheap || !(f->type_info & XE_PGT_COUNT)) && !f->log);
 	xe_assert(!(k->free[bit / 64] >> (bit % 64) & 1));
-	unlink_frame(h, d, mfn);
-	*f = (struct xe_frame){.owner = XE_NO_DOMAIN};
+	h->frame[mfn] = (struct xe_frame){.owner = XE_NO_DOMAIN};
 	k->free[bit / 64] |= 1ull << (bit % 64);
 	k->nfree++;
 	h->nfree++;
 	if (mfn / XE_CHUNK_FRAMES < h->low_chunk)
 		h->low_chunk = mfn / XE_CHUNK_FRAMES;
 	note_freed(h, mfn);
+}
+
+void xe_free_kept(struct xe_host *h, xe_mfn mfn)
+{
+	const struct xe_frame *f = &h->frame[mfn];
+
+	xe_assert((f->flags & XE_FRAME_KEPT) && !(f->count_info & XE_PGC_COUNT));
+	give_back(h, mfn);
+}
+
+void xe_free_frame(struct xe_host *h, xe_mfn mfn)
+{
+	struct xe_frame *f = &h->frame[mfn];
+	struct xe_domain *d = h->domain[f->owner];
+	bool xenheap = f->count_info & XE_PGC_XEN_HEAP;
+
+	xe_assert((xenheap || !(f->type_info & XE_PGT_COUNT)) && !f->log);
+	unlink_frame(h, d, mfn);
+	if (f->flags & XE_FRAME_KEPT)
+		*f = (struct xe_frame){.owner = XE_NO_DOMAIN, .flags = XE_FRAME_KEPT};
+	else
+		give_back(h, mfn);
 	if (xenheap)
 		lose_xenheap(h, d);
 	else

@@ -40,6 +40,8 @@
 enum {
 	XE_NO_DOMAIN = 0xffff,
 	XE_FRAME_DIRTY = 1,   /* free, and its memory may not be zero */
+	XE_FRAME_GRANTED = 2, /* was mapped by grant: never part of a log */
+	XE_FRAME_KEPT = 4,    /* ours beyond its last reference, until xe_free_kept */
 	XE_CHUNK_FRAMES = 1 << XE_EXTENT_ORDER,
 	XE_CHUNK_WORDS = XE_CHUNK_FRAMES / 64,
 	XE_TLB_SIZE = 256,
@@ -122,6 +124,8 @@ struct xe_vcpu {
 	struct xe_timer poll_timeout;
 	uint32_t poll_port;
 	bool pinned;
+	/* grant_map.c: its free handles; UINT32_MAX: none yet */
+	uint32_t maptrack_head, maptrack_tail;
 	/* evtchn.c */
 	uint32_t virq_port[XE_VIRQS]; /* of a global virq: that of vcpu 0 */
 	/* mmuext.c, pagetable.c */
@@ -159,6 +163,7 @@ struct xe_domain {
 	uint32_t max_port; /* highest that it may use; fixed at creation, as the next two */
 	/* grant.c */
 	uint32_t max_grant_frames, max_maptrack_frames;
+	struct xe_grant_table *grants; /* NULL until first used */
 	/* sched.c */
 	bool upcall_queued, queued;
 	struct xe_domain *run_prev, *run_next;

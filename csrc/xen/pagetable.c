@@ -4,23 +4,28 @@
  * so what they hold was checked. Whatever takes away or changes a present entry empties the TLBs of
  * the domain, so they are exact: a guest's own flushes have nothing to do.
  *
- * Invariants: an entry of a table that is present names a frame. A copy translates every
+ * Invariants: an entry of a table that is present names a frame; without USER it is Xen's own, which
+ * a guest, its kernel too, can't use. A copy translates every
  * page before it moves a byte: it is done wholly or not at all.
  * A vcpu owns its TLB; entries of an older generation are empty. Left out: large pages, NX,
- * user/supervisor and so the user's root, accessed/dirty bits. */
+ * user mode and so its root, accessed/dirty bits. */
 #include <errno.h>
 #include <string.h>
 
 #include "base/assert.h"
 #include "xen/internal.h"
 
+static bool is_usable(uint64_t pte)
+{
+	return (pte & (XE_PTE_PRESENT | XE_PTE_USER)) == (XE_PTE_PRESENT | XE_PTE_USER);
+}
+
 /* The level 1 entry for gva; -EFAULT where a table is missing. *rw: writable at levels 4 to 2. */
 int xe_walk(struct xe_host *h, const struct xe_vcpu *v, uint64_t gva, uint64_t **l1e, bool *rw)
 {
 	xe_mfn mfn = v->cr3;
-	uint64_t sign = gva >> 47;
 
-	if (!mfn || (sign != 0 && sign != 0x1ffff))
+	if (!mfn || !xe_addr_ok(gva))
 		return -EFAULT;
 	*rw = true;
 	for (int shift = 39;; shift -= 9) {
@@ -32,7 +37,7 @@ int xe_walk(struct xe_host *h, const struct xe_vcpu *v, uint64_t gva, uint64_t *
 			*l1e = e;
 			return 0;
 		}
-		if (!(*e & XE_PTE_PRESENT))
+		if (!is_usable(*e))
 			return -EFAULT;
 		*rw = *rw && (*e & XE_PTE_RW);
 		mfn = xe_pte_mfn(*e);
@@ -60,7 +65,7 @@ static int fill_tlb(struct xe_host *h, const struct xe_vcpu *v, uint64_t gva,
 	uint64_t *l1e;
 	bool rw;
 
-	if (xe_walk(h, v, gva, &l1e, &rw) || !(*l1e & XE_PTE_PRESENT))
+	if (xe_walk(h, v, gva, &l1e, &rw) || !is_usable(*l1e))
 		return -EFAULT;
 	t->vpn = gva >> XE_PAGE_SHIFT;
 	t->mfn = (uint32_t)xe_pte_mfn(*l1e);
@@ -180,7 +185,7 @@ int xe_guest_translate(struct xe_host *h, uint32_t domid, uint64_t gva, uint64_t
 	uint64_t *l1e;
 	bool rw;
 
-	if (!d || !d->nvcpus || xe_walk(h, d->vcpu[0], gva, &l1e, &rw) || !(*l1e & XE_PTE_PRESENT))
+	if (!d || !d->nvcpus || xe_walk(h, d->vcpu[0], gva, &l1e, &rw) || !is_usable(*l1e))
 		return -EFAULT;
 	*maddr = (*l1e & XE_PTE_MFN) | (gva & (XE_PAGE_SIZE - 1));
 	return 0;

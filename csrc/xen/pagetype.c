@@ -20,6 +20,10 @@
 
 enum { LEVELS = 4, MAX_DEPTH = 2 * LEVELS }; /* one linear entry a level at most */
 
+enum { SLOT_LINEAR = 258, SLOT_PER_DOMAIN = 260, SLOT_IMAGE = 261, SLOT_DIRECT = 262 };
+
+#define XEN_CODE (XE_PTE_PRESENT | XE_PTE_RW | XE_PTE_AD)
+#define XEN_DATA (XEN_CODE | XE_PTE_NX)
 #define TABLE_DISALLOW (XE_PTE_CACHE | XE_PTE_GLOBAL)
 
 struct step {
@@ -173,6 +177,18 @@ static int try_table_entry(struct xe_host *h, xe_mfn table, uint64_t pte)
 	return r;
 }
 
+/* What is under them lies in frame 0, which is nobody's: a guest sees that they are there, no more. */
+void xe_fill_xen_slots(struct xe_host *h, xe_mfn table)
+{
+	uint64_t *e = xe_entries(h, table);
+
+	for (unsigned i = XE_PTES / 2; i <= XE_L4_XEN_LAST; i++)
+		e[i] = 0;
+	e[SLOT_LINEAR] = table << XE_PAGE_SHIFT | XEN_DATA;
+	e[SLOT_PER_DOMAIN] = e[SLOT_DIRECT] = XEN_DATA;
+	e[SLOT_IMAGE] = XEN_CODE;
+}
+
 static int get_l1_entries(struct xe_host *h, struct step *s)
 {
 	const struct xe_domain *d = h->domain[h->frame[s->mfn].owner];
@@ -207,8 +223,8 @@ static int get_entries(struct xe_host *h, struct step *s)
 			return r;
 		e[s->i] = xe_adjust_entry(level, e[s->i]);
 	}
-	for (unsigned i = XE_PTES / 2; level == 4 && i <= XE_L4_XEN_LAST; i++)
-		e[i] = 0;
+	if (level == 4)
+		xe_fill_xen_slots(h, s->mfn);
 	return 0;
 }
 

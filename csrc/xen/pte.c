@@ -34,7 +34,7 @@ int xe_get_l1_entry(struct xe_host *h, const struct xe_domain *d, uint32_t owner
 
 	if (!cached && !d->privileged)
 		return -EINVAL;
-	if (!mfn || mfn >= h->nframes)
+	if (mfn >= h->nframes)
 		return mfn == XE_PTE_MFN >> XE_PAGE_SHIFT ? -EINVAL : -EPERM;
 	if (!xe_get_any_page(h, mfn))
 		return -EBUSY;

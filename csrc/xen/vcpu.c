@@ -44,6 +44,7 @@ int xe_vcpu_create(struct xe_host *h, struct xe_domain *d)
 	xe_host_timer_init(&v->singleshot, fire_event, v);
 	xe_host_timer_init(&v->periodic, fire_tick, v);
 	xe_host_timer_init(&v->poll_timeout, xe_poll_over, v);
+	v->maptrack_head = v->maptrack_tail = UINT32_MAX;
 	xe_tlb_flush(v);
 	d->vcpu[d->nvcpus++] = v;
 	xe_update_time(h, v);
