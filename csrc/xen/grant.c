@@ -173,6 +173,18 @@ void xe_grant_domain_free(struct xe_domain *d)
 	d->grants = NULL;
 }
 
+int xe_grant_table_frames(struct xe_host *h, struct xe_domain *d, uint64_t first, uint32_t n,
+			  xe_mfn *mfn)
+{
+	if (first + n > d->max_grant_frames)
+		return -EINVAL;
+	if (grow(h, d, (uint32_t)first + n))
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n; i++)
+		mfn[i] = d->grants->frame[first + i];
+	return 0;
+}
+
 /* The domain whose table the caller wants to see or grow; a status. */
 static int target(struct xe_host *h, struct xe_domain *cur, uint32_t domid, struct xe_domain **d)
 {

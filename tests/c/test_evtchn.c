@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "xen/evtchn.h"
+#include "xen_check.h"
 #include "xen_fix.h"
 
 #define SELF 0x7ff0u
@@ -452,10 +453,13 @@ static void test_random(uint32_t seed)
 			EV(d[who], send, port);
 		}
 		check();
+		if (i % 1000 == 0)
+			xen_check(f.h);
 		expect_none(&f);
 	}
 	xe_assert(xe_domain_destroy(f.h, d[1]) == 0 && xe_domain_destroy(f.h, d[2]) == 0);
 	check();
+	xen_check(f.h);
 	xe_assert(xe_host_free_pages(f.h) == f.base);
 	stop(&f);
 }

@@ -230,8 +230,8 @@ static void test_context(void)
 		  call(0, 24, OP(is_up), 1, 0) == 1 && dom(d)->online_vcpus == 2);
 	/* by the control domain, on one that runs: registers only */
 	c.regs.rip = 0x1234;
-	xe_assert(xe_vcpu_set_context(f.h, cpu(1), &c) == 0 &&
-		  cpu(1)->context->regs.rip == 0x1234 && !cpu(1)->online);
+	xe_assert(xe_vcpu_set_context(f.h, cpu(1), &c) == 0 && cpu(1)->cpu.c.regs.rip == 0x1234 &&
+		  !cpu(1)->online);
 	c.ctrlreg[3] = 0;
 	xe_assert(xe_vcpu_set_context(f.h, cpu(1), &c) == -EOPNOTSUPP);
 	c.ctrlreg[3] = root << 12;
