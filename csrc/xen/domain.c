@@ -42,6 +42,7 @@ void xe_domain_free(struct xe_domain *d)
 	xe_grant_domain_free(d);
 	xe_vcpus_free(d);
 	free(d->evtchn);
+	free(d->fifo); /* of a host that ends: the frames go too */
 	free(d->e820);
 	free(d);
 }
@@ -110,7 +111,8 @@ int xe_domain_alloc(struct xe_host *h, uint32_t id, uint32_t max_vcpus, struct x
 
 static int check_config(const struct xe_domain_config *cfg)
 {
-	if (cfg->max_pages < cfg->pages || cfg->max_vcpus > XE_MAX_VCPUS)
+	if (cfg->max_pages < cfg->pages || cfg->max_vcpus > XE_MAX_VCPUS ||
+	    cfg->max_grant_frames > XE_GRANT_FRAMES)
 		return -EINVAL;
 	if (cfg->cmdline && strnlen(cfg->cmdline, XE_CMDLINE_SIZE) == XE_CMDLINE_SIZE)
 		return -EINVAL;
@@ -125,6 +127,8 @@ static void remember_config(struct xe_domain *d, const struct xe_domain_config *
 	d->built.cmdline = d->cmdline;
 	d->privileged = cfg->privileged;
 	d->max_pages = cfg->max_pages;
+	if (cfg->max_grant_frames)
+		d->max_grant_frames = cfg->max_grant_frames;
 }
 
 static int create_vcpus(struct xe_host *h, struct xe_domain *d)

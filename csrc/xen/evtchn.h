@@ -13,6 +13,23 @@ bool xe_port_pending(struct xe_host *h, struct xe_domain *d, uint32_t port);
 void xe_vcpu_upcall(struct xe_host *h, struct xe_vcpu *v);
 
 /* evtchn_fifo.c */
+enum {
+	XE_FIFO_WORDS = XE_PAGE_SIZE / sizeof(uint32_t), /* in a page */
+	XE_FIFO_PAGES = XE_FIFO_PORTS / XE_FIFO_WORDS,
+};
+
+struct xe_fifo_vcpu {
+	xe_mfn mfn; /* of its control block; 0: none yet */
+	uint32_t offset;
+	uint32_t tail[XE_FIFO_QUEUES]; /* port, 0: none */
+};
+
+struct xe_fifo {
+	xe_mfn page[XE_FIFO_PAGES];
+	uint32_t npages;
+	struct xe_fifo_vcpu vcpu[]; /* max_vcpus */
+};
+
 int xe_fifo_init_control(struct xe_host *h, struct xe_domain *d, struct xe_evtchn_init_control *op);
 int xe_fifo_expand_array(struct xe_host *h, struct xe_domain *d,
 			 const struct xe_evtchn_expand_array *op);

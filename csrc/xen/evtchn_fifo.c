@@ -13,37 +13,20 @@
 #include "base/assert.h"
 #include "xen/evtchn.h"
 
-enum {
-	WORDS_PER_PAGE = XE_PAGE_SIZE / sizeof(uint32_t),
-	MAX_PAGES = XE_FIFO_PORTS / WORDS_PER_PAGE,
-};
-
-struct fifo_vcpu {
-	xe_mfn mfn; /* of its control block; 0: none yet */
-	uint32_t offset;
-	uint32_t tail[XE_FIFO_QUEUES]; /* port, 0: none */
-};
-
-struct xe_fifo {
-	xe_mfn page[MAX_PAGES];
-	uint32_t npages;
-	struct fifo_vcpu vcpu[]; /* max_vcpus */
-};
-
 uint32_t *xe_fifo_word(const struct xe_host *h, const struct xe_domain *d, uint32_t port)
 {
 	uint8_t *page;
 
-	if (port / WORDS_PER_PAGE >= d->fifo->npages)
+	if (port / XE_FIFO_WORDS >= d->fifo->npages)
 		return NULL;
-	page = xe_given_page(h, d, d->fifo->page[port / WORDS_PER_PAGE]);
-	return page ? (uint32_t *)(void *)page + port % WORDS_PER_PAGE : NULL;
+	page = xe_given_page(h, d, d->fifo->page[port / XE_FIFO_WORDS]);
+	return page ? (uint32_t *)(void *)page + port % XE_FIFO_WORDS : NULL;
 }
 
 static struct xe_fifo_control *control_of(const struct xe_host *h, const struct xe_domain *d,
 					  uint32_t vcpu)
 {
-	const struct fifo_vcpu *f = &d->fifo->vcpu[vcpu];
+	const struct xe_fifo_vcpu *f = &d->fifo->vcpu[vcpu];
 	uint8_t *page = f->mfn ? xe_given_page(h, d, f->mfn) : NULL;
 
 	return page ? (struct xe_fifo_control *)(void *)(page + f->offset) : NULL;
@@ -104,7 +87,7 @@ void xe_fifo_raise(struct xe_host *h, struct xe_domain *d, uint32_t port)
 static int set_control(struct xe_host *h, struct xe_domain *d, uint32_t vcpu, uint64_t mfn,
 		       uint32_t offset)
 {
-	struct fifo_vcpu *f = &d->fifo->vcpu[vcpu];
+	struct xe_fifo_vcpu *f = &d->fifo->vcpu[vcpu];
 	int r = f->mfn ? -EINVAL : xe_get_given_page(h, d, mfn);
 
 	if (r)
@@ -156,14 +139,14 @@ int xe_fifo_expand_array(struct xe_host *h, struct xe_domain *d,
 
 	if (!d->fifo)
 		return -EOPNOTSUPP;
-	if (d->fifo->npages == MAX_PAGES)
+	if (d->fifo->npages == XE_FIFO_PAGES)
 		return -ENOSPC;
 	r = xe_get_given_page(h, d, op->array_gfn);
 	if (r)
 		return r;
-	port = d->fifo->npages * WORDS_PER_PAGE;
+	port = d->fifo->npages * XE_FIFO_WORDS;
 	d->fifo->page[d->fifo->npages++] = op->array_gfn;
-	for (uint32_t i = 0; i < WORDS_PER_PAGE && port < d->valid_ports; i++, port++)
+	for (uint32_t i = 0; i < XE_FIFO_WORDS && port < d->valid_ports; i++, port++)
 		if (d->evtchn[port].pending)
 			xe_fifo_raise(h, d, port);
 	return 0;

@@ -39,6 +39,7 @@ struct xe_domain_config {
 	uint64_t virt_base;    /* of page 0; 0: XE_GUEST_BASE; XE_BASE_ZERO: address 0 */
 	uint64_t kernel_pages; /* room for the image, below all else; 0: all that can be */
 	uint32_t max_vcpus;    /* that exist, the first is up; 0: 1 */
+	uint32_t max_grant_frames; /* of its grant table, up to 64; 0: those */
 	bool privileged;
 	bool store, console; /* ports for domain 0 to bind to; not if privileged */
 	bool no_ip;          /* has no address */

@@ -171,6 +171,7 @@ struct xe_domain {
 	xe_mfn shared_mfn; /* ours; 0: none any more */
 	struct xe_evtchn *evtchn; /* valid_ports of them; no free one below low_port */
 	uint32_t valid_ports, low_port;
+	uint64_t raised; /* words of pending[] in which we may have set bits */
 	struct xe_fifo *fifo; /* NULL: 2-level ABI */
 	uint32_t max_port; /* highest that it may use; fixed at creation, as the next two */
 	/* grant.c */

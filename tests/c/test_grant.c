@@ -446,7 +446,13 @@ static void test_memory_out(void)
 	uint64_t used;
 	uint32_t d;
 
+	struct xe_domain_config c = {.pages = 64, .max_pages = 64, .max_grant_frames = 65};
+
 	start(&f, FRAMES, true);
+	xe_assert(xe_domain_create(f.h, &c, &d) == -EINVAL);
+	c.max_grant_frames = 2;
+	xe_assert(xe_domain_create(f.h, &c, &d) == 0 && setup(&f, 0, (uint16_t)d, 3, ARR) == -1);
+	xe_assert(setup(&f, 0, (uint16_t)d, 2, ARR) == 0 && xe_domain_destroy(f.h, d) == 0);
 	d = guest(&f);
 	used = f.base - xe_host_free_pages(f.h);
 	f.h->domain[0]->max_pages = FRAMES;

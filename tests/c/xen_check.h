@@ -2,12 +2,14 @@
  * type, the lists of its owner, and that TLBs hold only what a walk would find.
  *
  * Sources of references: allocations, entries of all page tables, pins, base pointers, GDTs,
- * shared_info and vcpu_info, heartbeat pages, registered logs, devices that use grants. */
+ * shared_info, vcpu_info and pages of event channels, heartbeat pages, registered logs, devices that
+ * use grants. */
 #ifndef XE_TEST_XEN_CHECK_H
 #define XE_TEST_XEN_CHECK_H
 
 #include <stdlib.h>
 
+#include "xen/evtchn.h"
 #include "xen/grant.h"
 #include "xen/internal.h"
 
@@ -75,6 +77,22 @@ static inline void count_table(const struct xe_host *h, struct xen_refs *r, xe_m
 	}
 }
 
+static inline void count_fifo(struct xen_refs *r, const struct xe_domain *d)
+{
+	for (uint32_t i = 0; d->fifo && i < d->fifo->npages; i++) {
+		r[d->fifo->page[i]].page++;
+		add_type(&r[d->fifo->page[i]], XE_PGT_WRITABLE);
+	}
+	for (uint32_t i = 0; d->fifo && i < d->max_vcpus; i++) {
+		xe_mfn mfn = d->fifo->vcpu[i].mfn;
+
+		if (mfn) {
+			r[mfn].page++;
+			add_type(&r[mfn], XE_PGT_WRITABLE);
+		}
+	}
+}
+
 static inline void count_domain(const struct xe_host *h, struct xen_refs *r,
 				const struct xe_domain *d)
 {
@@ -98,6 +116,7 @@ static inline void count_domain(const struct xe_host *h, struct xen_refs *r,
 			add_type(&r[base[k]], XE_PGT_LEVEL(4));
 		}
 	}
+	count_fifo(r, d);
 	if (d->shared_mfn)
 		r[d->shared_mfn].page++;
 	if (d->hb_mfn)
