@@ -40,7 +40,7 @@ static int get_pinned(struct xe_host *h, const struct xe_domain *rd,
 }
 
 /* An entry that is not pinned yet names the frame. One that is, for less, must still name a frame of
- * rd's, but what is copied to is the frame that is pinned: so Xen 4.17.5 does it, a later one refuses. */
+ * rd's, but what is copied to is the frame that is pinned: Xen 4.17.5 does so, later ones refuse. */
 static int get_granted(struct xe_host *h, const struct xe_domain *rd, struct xe_grant_active *a,
 		       uint32_t mfn, uint32_t domid)
 {
