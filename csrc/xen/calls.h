@@ -266,7 +266,7 @@ xe_hypercall_fn xe_do_memory_op, xe_do_domctl, xe_do_xen_version, xe_do_console_
 /* grant.c, grant_map.c */
 xe_hypercall_fn xe_do_grant_table_op;
 void xe_grant_domain_release(struct xe_host *h, struct xe_domain *d); /* its mappings */
-void xe_grant_free_frames(struct xe_host *h, struct xe_domain *d);    /* of its own table */
+void xe_grant_free_frames(struct xe_host *h, struct xe_domain *d); /* of its own table */
 void xe_grant_domain_free(struct xe_domain *d);
 
 /* heartbeat.c */
