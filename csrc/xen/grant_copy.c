@@ -1,12 +1,12 @@
 /* Grants used at once: copy, and transfer of a frame to another domain.
  *
  * A copy has two sides, each a grant or a frame of the caller's. Both stay acquired from one
- * element of the array to the next that names the same, as in Xen. While it is in use a grant is pinned and
- * its flags say so.
+ * element of the array to the next that names the same, as in Xen. While it is in use a grant is
+ * pinned and its flags say so.
  *
  * A transferred frame must be the caller's alone: its only reference is the allocation. From then
- * on it is no longer the caller's, whatever becomes of it. A frame of a log is not transferred, since
- * the log holds a reference on it.
+ * on it is no longer the caller's, whatever becomes of it. A frame of a log is not transferred,
+ * since the log holds a reference on it.
  *
  * Left out: transitive and sub-page grants (version 2). */
 #include <errno.h>
