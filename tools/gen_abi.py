@@ -22,6 +22,10 @@ CLASSES = {
     "zl_signal": ("ZlSignal", "IntFlag"),
     "tcp_feature": ("TcpFeature", "IntFlag"),
     "fault": ("FaultKind", "IntEnum"),
+    "mmuext": ("MmuextOp", "IntEnum"),
+    "domctl": ("DomctlOp", "IntEnum"),
+    "xenver": ("XenVersionOp", "IntEnum"),
+    "vm_assist": ("VmAssistOp", "IntEnum"),
 }
 CONSTANTS = {"domid": "DOMID_"}
 
