@@ -64,6 +64,15 @@ size_t xe_console_read(struct xe_host *h, uint32_t domid, void *buf, size_t n);
 uint64_t xe_host_free_pages(const struct xe_host *h);
 uint32_t xe_host_top(const struct xe_host *h); /* no domain has this id or a higher one */
 
+/* A frame, for assertions of tests and for the toolstack. -EINVAL: there is no such frame. */
+struct xe_frame_info {
+	uint32_t owner; /* domid; 0xffff: nobody's */
+	uint64_t count_info, type_info, m2p;
+};
+int xe_frame_info(const struct xe_host *h, xe_mfn mfn, struct xe_frame_info *out);
+/* Its bytes, whoever owns it; -EINVAL beyond machine memory or its page. */
+int xe_frame_read(const struct xe_host *h, xe_mfn mfn, size_t offset, void *buf, size_t n);
+
 /* Guest layout. Pseudo-physical page p is mapped RW at XE_GUEST_BASE + p * 4096;
  * the log window starts at XE_LOG_WINDOW, its entries empty at first. */
 #define XE_GUEST_BASE 0xffff880000000000ull

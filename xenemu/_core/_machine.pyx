@@ -97,6 +97,11 @@ cdef extern from "machine.h" nogil:
         uint32_t ip
         uint32_t own_ip
         uint64_t heartbeats
+    struct xe_frame_info:
+        uint32_t owner
+        uint64_t count_info
+        uint64_t type_info
+        uint64_t m2p
     struct xe_pair_info:
         int state
         uint32_t primary
@@ -152,7 +157,8 @@ cdef extern from "machine.h" nogil:
     int xe_machine_pause(xe_machine *m, uint32_t domid, bint pause)
     int xe_machine_break(xe_machine *m, uint32_t domid, int fault, xe_ns until)
     int xe_machine_kernel_fault(const xe_machine *m, uint32_t domid)
-    int64_t xe_machine_hypercall(xe_machine *m, uint32_t domid, uint32_t nr, const uint64_t *arg)
+    int64_t xe_machine_hypercall(xe_machine *m, uint32_t domid, uint32_t vcpu, uint32_t nr,
+                                 const uint64_t *arg)
     void xe_machine_sync(xe_machine *m)
     int xe_machine_fence(xe_machine *m, uint32_t primary)
     int xe_machine_restart(xe_machine *m, uint32_t primary)
@@ -178,6 +184,8 @@ cdef extern from "machine.h" nogil:
     int xe_domain_create(xe_host *h, const xe_domain_config *cfg, uint32_t *domid)
     int xe_domain_info_ "xe_domain_info"(const xe_host *h, uint32_t domid, xe_domain_info *out)
     uint64_t xe_host_free_pages(const xe_host *h)
+    int xe_frame_info_ "xe_frame_info"(const xe_host *h, uint64_t mfn, xe_frame_info *out)
+    int xe_frame_read(const xe_host *h, uint64_t mfn, size_t offset, void *buf, size_t n)
     int xe_guest_read(xe_host *h, uint32_t domid, uint64_t gva, void *buf, size_t n)
     int xe_guest_write(xe_host *h, uint32_t domid, uint64_t gva, const void *buf, size_t n)
     int xe_guest_translate(xe_host *h, uint32_t domid, uint64_t gva, uint64_t *maddr)
@@ -413,7 +421,23 @@ cdef class Machine:
         arg[2] = a3
         arg[3] = a4
         arg[4] = a5
-        return xe_machine_hypercall(self._m, domid, nr, arg)
+        return xe_machine_hypercall(self._m, domid, 0, nr, arg)
+
+    def hypercaller(self, uint32_t domid, error, uint32_t vcpu=0):
+        return Hypercaller(self, domid, error, vcpu)
+
+    def frame_info(self, uint64_t mfn):
+        cdef xe_frame_info info
+        self._open()
+        check(xe_frame_info_(self._h, mfn, &info))
+        return info.owner, info.count_info, info.type_info, info.m2p
+
+    def frame_read(self, uint64_t mfn, size_t offset, size_t n):
+        cdef bytes data
+        self._open()
+        data = PyBytes_FromStringAndSize(NULL, n)
+        check(xe_frame_read(self._h, mfn, offset, PyBytes_AS_STRING(data), n))
+        return data
 
     def guest_read(self, uint32_t domid, uint64_t gva, size_t n):
         cdef bytes data
@@ -744,3 +768,59 @@ cdef class Machine:
             r = &t[i & mask]
             result.append((r.index, r.time, r.kind, r.node, r.a, r.b, r.c))
         return result
+
+
+cdef inline uint32_t number(uint64_t nr) noexcept:
+    """Xen looks at all of rax: what has upper bits is unknown."""
+    return <uint32_t>nr if nr <= 0xffffffff else 0xffffffff
+
+
+cdef class Hypercaller:
+    """The hypercalls of one virtual CPU."""
+
+    cdef Machine _machine
+    cdef object _error
+    cdef uint32_t _domid
+    cdef uint32_t _vcpu
+
+    def __cinit__(self, Machine machine not None, uint32_t domid, error, uint32_t vcpu=0, *_):
+        self._machine = machine
+        self._domid = domid
+        self._error = error
+        self._vcpu = vcpu
+
+    def __call__(self, uint64_t nr, uint64_t a1=0, uint64_t a2=0, uint64_t a3=0, uint64_t a4=0,
+                 uint64_t a5=0):
+        cdef uint64_t[5] arg
+        cdef int64_t rc
+        if self._machine._m is NULL:
+            self._machine._open()
+        arg[0] = a1
+        arg[1] = a2
+        arg[2] = a3
+        arg[3] = a4
+        arg[4] = a5
+        rc = xe_machine_hypercall(self._machine._m, self._domid, self._vcpu, number(nr), arg)
+        if rc < 0:
+            raise self._error(nr, a1, -rc)
+        return rc
+
+    def raw(self, uint64_t nr, uint64_t a1=0, uint64_t a2=0, uint64_t a3=0, uint64_t a4=0,
+            uint64_t a5=0):
+        cdef uint64_t[5] arg
+        if self._machine._m is NULL:
+            self._machine._open()
+        arg[0] = a1
+        arg[1] = a2
+        arg[2] = a3
+        arg[3] = a4
+        arg[4] = a5
+        return xe_machine_hypercall(self._machine._m, self._domid, self._vcpu, number(nr), arg)
+
+    @property
+    def domid(self):
+        return self._domid
+
+    @property
+    def vcpu(self):
+        return self._vcpu
