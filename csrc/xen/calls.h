@@ -45,7 +45,7 @@ void xe_domain_free(struct xe_domain *d);
 void xe_domain_do_destroy(struct xe_host *h, struct xe_domain *d);
 
 /* builder.c */
-int xe_build(struct xe_host *h, struct xe_domain *d, uint64_t pages, uint64_t window);
+int xe_build(struct xe_host *h, struct xe_domain *d, const struct xe_domain_config *cfg);
 
 /* pagetable.c */
 int xe_walk(struct xe_host *h, const struct xe_vcpu *v, uint64_t gva, uint64_t **l1e, bool *rw);

@@ -26,6 +26,7 @@
 #define XE_PTE_FLAGS_RW 0x67ull
 #define XE_PTE_FLAGS_RO 0x65ull
 #define XE_PTES 512u
+#define XE_L4_XEN_LAST 271u /* slots 256 to 271 of a level 4 table are Xen's */
 
 enum {
 	XE_NO_DOMAIN = 0xffff,
@@ -95,12 +96,13 @@ struct xe_domain {
 	uint64_t xenheap_pages; /* XE_PGC_XEN_HEAP frames of its own, also while it owns them */
 	uint32_t first_frame, first_xenheap; /* lists through xe_frame.next */
 	/* builder.c */
-	uint64_t init_pages, window_pages; /* as created: what its backup gets */
-	uint64_t usable_pages, shared_pfn, p2m_pfn;
+	struct xe_domain_config built; /* as created: what its backup gets */
+	char cmdline[XE_CMDLINE_SIZE]; /* to its end zeroes */
+	uint64_t virt_base, usable_pages, p2m_pfn, start_info_pfn; /* 0 pages usable: not built */
 	xe_mfn *tables; /* its page tables, the n_l1 tables of level 1 first */
 	uint64_t n_tables, n_l1;
 	/* evtchn.c */
-	xe_mfn shared_mfn; /* 0: none */
+	xe_mfn shared_mfn; /* ours; 0: none any more */
 	struct xe_evtchn *evtchn;
 	/* sched.c */
 	bool upcall_queued, queued;
