@@ -26,6 +26,12 @@ CLASSES = {
     "domctl": ("DomctlOp", "IntEnum"),
     "xenver": ("XenVersionOp", "IntEnum"),
     "vm_assist": ("VmAssistOp", "IntEnum"),
+    "grant_map": ("GrantMap", "IntFlag"),
+    "grant_flag": ("GrantFlag", "IntFlag"),
+    "grant_copy": ("GrantCopy", "IntFlag"),
+    "uvmf": ("Uvmf", "IntFlag"),
+    "single_shot": ("SingleShot", "IntFlag"),
+    "domain_flag": ("DomainFlag", "IntFlag"),
 }
 CONSTANTS = {"domid": "DOMID_"}
 
@@ -37,7 +43,7 @@ ENTRY = re.compile(
     re.VERBOSE,
 )
 VALUE = re.compile(
-    r"\(?\s*(?P<base>0[xX][0-9a-fA-F]+|0|[1-9]\d*)[uUlL]*(?:\s*<<\s*(?P<shift>\d+))?\s*\)?"
+    r"\(?\s*(?P<base>0[xX][0-9a-fA-F]+|0|-?[1-9]\d*)[uUlL]*(?:\s*<<\s*(?P<shift>\d+))?\s*\)?"
 )
 
 Entry = tuple[str, str, str]  # name, value, comment

@@ -329,3 +329,123 @@ class Shutdown(IntEnum):
     crash = 3
     watchdog = 4
     soft_reset = 5
+
+
+class EvtchnStat(IntEnum):
+    closed = 0  # free
+    unbound = 1  # waits for its remote domain
+    interdomain = 2  # connected
+    pirq = 3
+    virq = 4
+    ipi = 5
+
+
+class GrantStatus(IntEnum):
+    okay = 0
+    general_error = -1
+    bad_domain = -2
+    bad_gntref = -3
+    bad_handle = -4
+    bad_virt_addr = -5
+    bad_dev_addr = -6
+    no_device_space = -7
+    permission_denied = -8
+    bad_page = -9
+    bad_copy_arg = -10
+    address_too_big = -11
+    eagain = -12
+    no_space = -13
+
+
+class GrantMap(IntFlag):
+    device_map = 1  # GNTMAP_device_map
+    host_map = 2  # GNTMAP_host_map
+    readonly = 4  # GNTMAP_readonly
+    application_map = 8  # GNTMAP_application_map
+    contains_pte = 16  # GNTMAP_contains_pte: host_addr is the machine address of an entry
+
+
+class GrantFlag(IntFlag):
+    permit_access = 1  # GTF_permit_access
+    accept_transfer = 2  # GTF_accept_transfer
+    readonly = 4  # GTF_readonly
+    reading = 8  # GTF_reading: set by Xen while it is in use
+    writing = 16  # GTF_writing: likewise, for writing
+
+
+class GrantCopy(IntFlag):
+    source_gref = 1  # GNTCOPY_source_gref
+    dest_gref = 2  # GNTCOPY_dest_gref
+
+
+class Uvmf(IntFlag):
+    NONE = 0
+    TLB_FLUSH = 1
+    INVLPG = 2
+    ALL = 4  # on all virtual CPUs; else on the caller's, or those of a bitmap at a guest address
+
+
+class MmuCmd(IntEnum):
+    NORMAL_PT_UPDATE = 0  # in the low bits of mmu_update.ptr
+    MACHPHYS_UPDATE = 1
+    PT_UPDATE_PRESERVE_AD = 2
+    PT_UPDATE_NO_TRANSLATE = 3
+
+
+class SingleShot(IntFlag):
+    future = 1  # VCPU_SSHOTTMR_future: ETIME for a time that has passed
+
+
+class RunState(IntEnum):
+    running = 0  # RUNSTATE_running
+    runnable = 1  # RUNSTATE_runnable
+    blocked = 2  # RUNSTATE_blocked
+    offline = 3  # RUNSTATE_offline
+
+
+class DomainFlag(IntFlag):
+    dying = 0x1  # XEN_DOMINF_dying
+    hvm_guest = 0x2
+    shutdown = 0x4
+    paused = 0x8  # by control software
+    blocked = 0x10  # waits for an event
+    running = 0x20
+    debugged = 0x40
+    xs_domain = 0x80
+    hap = 0x100
+
+
+class VmAssistType(IntEnum):
+    segments_4gb = 0
+    segments_4gb_notify = 1
+    writable_pagetables = 2
+    pae_extended_cr3 = 3
+    architectural_iopl = 4
+    runstate_update_flag = 5
+    m2p_strict = 32
+
+
+class CallbackType(IntEnum):
+    event = 0
+    failsafe = 1
+    syscall = 2
+    nmi = 4
+    sysenter = 5
+    syscall32 = 7
+
+
+class MapSpace(IntEnum):
+    shared_info = 0  # XENMAPSPACE_shared_info
+    grant_table = 1
+    gmfn = 2
+    gmfn_range = 3
+    gmfn_foreign = 4
+
+
+class Feature(IntEnum):
+    writable_page_tables = 0  # bit numbers: XENFEAT_*
+    mmu_pt_update_preserve_ad = 5
+    highmem_assist = 6
+    gnttab_map_avail_bits = 7
+    dom0 = 11
+    memory_op_vnode_supported = 13

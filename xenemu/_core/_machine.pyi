@@ -75,6 +75,13 @@ class Machine:
         self, domid: int, nr: int, a1: int = 0, a2: int = 0, a3: int = 0, a4: int = 0, a5: int = 0
     ) -> int:
         """The raw result; negative errno on failure (not raised)."""
+    def hypercaller(
+        self, domid: int, error: Callable[[int, int, int], BaseException], vcpu: int = 0
+    ) -> Hypercaller: ...
+    def frame_info(self, mfn: int) -> tuple[int, int, int, int]:
+        """Owner (0xffff: nobody), count_info, type_info, M2P entry; EINVAL."""
+    def frame_read(self, mfn: int, offset: int, n: int) -> bytes:
+        """Bytes of a frame, whoever owns it; EINVAL beyond its end."""
     def guest_read(self, domid: int, gva: int, n: int) -> bytes: ...
     def guest_write(self, domid: int, gva: int, data: Buffer) -> None: ...
     def guest_translate(self, domid: int, gva: int) -> int: ...
@@ -168,3 +175,27 @@ class Machine:
     def trace_packets(self, since: int = 0) -> tuple[int, int, bytes]:
         """Packets at hosts in the ring from index `since` on: the first index that the ring still
         had, the one after the last, and records struct "=QQIIQQQ" as in `trace`."""
+
+class Hypercaller:
+    """The hypercalls of one virtual CPU."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        domid: int,
+        error: Callable[[int, int, int], BaseException],
+        vcpu: int = 0,
+    ) -> None:
+        """`error(nr, a1, errno)` makes what is raised."""
+    def __call__(
+        self, nr: int, a1: int = 0, a2: int = 0, a3: int = 0, a4: int = 0, a5: int = 0, /
+    ) -> int:
+        """The result; a negative one raises."""
+    def raw(
+        self, nr: int, a1: int = 0, a2: int = 0, a3: int = 0, a4: int = 0, a5: int = 0, /
+    ) -> int:
+        """The result, which may be a negative errno."""
+    @property
+    def domid(self) -> int: ...
+    @property
+    def vcpu(self) -> int: ...

@@ -97,6 +97,12 @@ cdef extern from "machine.h" nogil:
         uint32_t ip
         uint32_t own_ip
         uint64_t heartbeats
+        uint32_t max_vcpus
+        uint64_t virt_base
+        uint64_t usable_pages
+        uint64_t p2m_pfn
+        uint64_t start_info_gva
+        uint64_t shared_info_mfn
     struct xe_frame_info:
         uint32_t owner
         uint64_t count_info
@@ -790,7 +796,7 @@ cdef class Hypercaller:
         self._vcpu = vcpu
 
     def __call__(self, uint64_t nr, uint64_t a1=0, uint64_t a2=0, uint64_t a3=0, uint64_t a4=0,
-                 uint64_t a5=0):
+                 uint64_t a5=0, /):
         cdef uint64_t[5] arg
         cdef int64_t rc
         if self._machine._m is NULL:
@@ -806,7 +812,7 @@ cdef class Hypercaller:
         return rc
 
     def raw(self, uint64_t nr, uint64_t a1=0, uint64_t a2=0, uint64_t a3=0, uint64_t a4=0,
-            uint64_t a5=0):
+            uint64_t a5=0, /):
         cdef uint64_t[5] arg
         if self._machine._m is NULL:
             self._machine._open()
