@@ -83,6 +83,8 @@ static int install_grant(struct xe_host *h, struct xe_domain *cur, const struct 
 		return -ESRCH;
 	if (xe_pair_of(h, d->id))
 		return -EEXIST;
+	if (!d->ip) /* nothing that could be shared */
+		return -EINVAL;
 	while (p < h->pair + XE_MAX_PAIRS && p->state != XE_PAIR_NONE)
 		p++;
 	if (p == h->pair + XE_MAX_PAIRS)

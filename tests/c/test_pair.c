@@ -120,7 +120,7 @@ static void recover(struct fix *f, uint32_t p, uint32_t b, bool early)
 	if (early) {
 		xe_assert(!info(f, p).exists);
 	} else {
-		xe_assert(info(f, p).refs == 2 && info(f, p).tot_pages == PAGES &&
+		xe_assert(info(f, p).refs == 3 && info(f, p).tot_pages == PAGES &&
 			  info(f, p).max_pages == PAGES);
 		xe_assert(ZL(f, p, BOOT_BACKUP) == -EPERM &&
 			  map(f, p, XE_LOG_WINDOW, x[0]) == -EBUSY);

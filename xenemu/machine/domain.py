@@ -29,6 +29,11 @@ class Domain(CoreNode):
         """True."""
         return True
 
+    @property
+    def start_info_gva(self) -> int:
+        """Guest address of struct start_info, what a kernel finds in rsi."""
+        return self._core.domain_info(self._id)["start_info_gva"]
+
     def guest_read(self, gva: int, n: int) -> bytes:
         """n bytes at guest address gva, through the guest's page tables; EFAULT."""
         return self._core.guest_read(self._id, gva, n)
