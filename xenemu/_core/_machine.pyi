@@ -3,7 +3,7 @@ host order; a node is a domain id, or HOST | index for an ordinary host on the L
 Errors are OSError (its subclass by errno)."""
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from typing_extensions import Buffer
 
@@ -87,6 +87,8 @@ class Machine:
         """0 if the kernel runs; 1 panicked, 2 hangs, 3 stalls."""
     def domain_info(self, domid: int) -> dict[str, int]: ...
     def domain_ids(self) -> list[int]: ...
+    def console_read(self, domid: int, n: int = 4096) -> bytes:
+        """Takes up to n bytes that the domain wrote with console_io."""
     def free_pages(self) -> int: ...
     def hypercall(
         self, domid: int, nr: int, a1: int = 0, a2: int = 0, a3: int = 0, a4: int = 0, a5: int = 0
@@ -196,13 +198,13 @@ class Machine:
 class Hypercaller:
     """The hypercalls of one virtual CPU."""
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         machine: Machine,
         domid: int,
         error: Callable[[int, int, int], BaseException],
         vcpu: int = 0,
-    ) -> None:
+    ) -> Self:
         """`error(nr, a1, errno)` makes what is raised."""
     def __call__(
         self, nr: int, a1: int = 0, a2: int = 0, a3: int = 0, a4: int = 0, a5: int = 0, /

@@ -199,6 +199,8 @@ cdef extern from "machine.h" nogil:
     int xe_domain_create(xe_host *h, const xe_domain_config *cfg, uint32_t *domid)
     int xe_domain_info_ "xe_domain_info"(const xe_host *h, uint32_t domid, xe_domain_info *out)
     uint64_t xe_host_free_pages(const xe_host *h)
+    uint32_t xe_host_top(const xe_host *h)
+    size_t xe_console_read(xe_host *h, uint32_t domid, void *buf, size_t n)
     int xe_frame_info_ "xe_frame_info"(const xe_host *h, uint64_t mfn, xe_frame_info *out)
     int xe_frame_read(const xe_host *h, uint64_t mfn, size_t offset, void *buf, size_t n)
     int xe_guest_read(xe_host *h, uint32_t domid, uint64_t gva, void *buf, size_t n)
@@ -432,7 +434,13 @@ cdef class Machine:
         cdef xe_domain_info info
         cdef uint32_t i
         self._open()
-        return [i for i in range(64) if xe_domain_info_(self._h, i, &info) == 0]
+        return [i for i in range(xe_host_top(self._h)) if xe_domain_info_(self._h, i, &info) == 0]
+
+    def console_read(self, uint32_t domid, size_t n=4096):
+        cdef bytes data
+        self._open()
+        data = PyBytes_FromStringAndSize(NULL, n)
+        return data[:xe_console_read(self._h, domid, PyBytes_AS_STRING(data), n)]
 
     def free_pages(self):
         self._open()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xenemu.machine.errors import error_of
-from xenemu.machine.hypercaller import Hypercaller
+from xenemu.machine.core import Hypercaller
 from xenemu.xen.calls.cpu import (
     CallbackOpCalls,
     GetDebugreg,
@@ -27,7 +27,7 @@ from xenemu.xen.calls.sched_op import SchedOpCalls
 from xenemu.xen.calls.vcpu_op import VcpuOpCalls
 
 if TYPE_CHECKING:
-    from xenemu._core._machine import Machine as Core
+    from xenemu.machine.core import Core
     from xenemu.xen.memory import Memory
 
 CALLS: tuple[type[Call], ...] = (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from xenemu._core._machine import Machine as Core
+    from xenemu.machine.core import Core
 
 PAGE_SIZE = 4096
 PAGE_SHIFT = 12

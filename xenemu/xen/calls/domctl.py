@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from xenemu._abi import DomainFlag, DomctlOp, Hypercall
 from xenemu.xen.calls.group import Call, u64_array
@@ -82,7 +83,7 @@ class Domctl(Call):
         self._raise(cmd, name, result)
         return result
 
-    def _op(self, cmd: DomctlOp, domain: int) -> Structure:
+    def _op(self, cmd: DomctlOp, domain: int) -> Any:
         return h.xen_domctl(
             cmd=cmd, interface_version=h.XEN_DOMCTL_INTERFACE_VERSION, domain=domain
         )
@@ -228,7 +229,7 @@ class Domctl(Call):
             arg.u.vcpucontext.ctxt = at
             self(arg)
 
-    def getvcpucontext(self, *, domain: int, vcpu: int) -> Structure:
+    def getvcpucontext(self, *, domain: int, vcpu: int) -> Any:
         """A virtual CPU's registers.
 
         Struct: xen_domctl_vcpucontext, vcpu_guest_context

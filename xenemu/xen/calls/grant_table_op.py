@@ -96,7 +96,7 @@ class GrantTableOp(Group):
     def _one(self, op: GrantOp, entry: Structure) -> None:
         """The operation on one entry."""
         self(op, entry, 1)
-        status: int = entry.status  # type: ignore[attr-defined]
+        status: int = entry.status
         if status:
             raise grant_error(op, status)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from xenemu._abi import DOMID_SELF, ConsoleOp, Hypercall, XenVersionOp
 from xenemu.xen.calls.group import U64_MASK, Call, Group, text, u64_array
 from xenemu.xen.structs import version as h
+from xenemu.xen.structs.layout import padding
 from xenemu.xen.structs.xen import multicall_entry, zl_arg
 
 
@@ -33,7 +34,7 @@ class XenVersion(Group):
     nr = Hypercall.xen_version
 
     def _text(self, op: int, n: int) -> str:
-        room = (h.padding(n))()
+        room = (padding(n))()
         with self._cpu.memory.argument(room) as at:
             self._cpu(self.nr, op, at)
         return text(room)
@@ -116,7 +117,7 @@ class XenVersion(Group):
 
         Returns: 16 bytes.
         """
-        room = (h.padding(16))()
+        room = (padding(16))()
         self._struct(XenVersionOp.guest_handle, room)
         return bytes(room)
 
@@ -137,7 +138,7 @@ class XenVersion(Group):
             ENODATA: it has none.
         """
         size = self(XenVersionOp.build_id)
-        room = (h.padding(4 + size))(*size.to_bytes(4, "little"))
+        room = (padding(4 + size))(*size.to_bytes(4, "little"))
         with self._cpu.memory.argument(room) as at:
             self._cpu(self.nr, XenVersionOp.build_id, at)
         return bytes(room)[4:]
@@ -170,7 +171,7 @@ class ConsoleIo(Call):
 
         Returns: up to `count` bytes.
         """
-        room = (h.padding(count))()
+        room = (padding(count))()
         with self._cpu.memory.argument(room) as at:
             n = self(ConsoleOp.read, count, at)
         return bytes(room)[:n]

@@ -30,19 +30,19 @@ Layout: TypeAlias = "type[Any]"  # a ctypes type
 STRUCTS: dict[str, type[Structure]] = {}
 
 
-def struct(name: str, /, **fields: Layout) -> type[Structure]:
+def struct(name: str, /, **fields: Layout) -> Layout:
     """`struct name` of Xen's headers."""
     made = type(name, (Structure,), {"_fields_": list(fields.items())})
     STRUCTS[name] = made
     return made
 
 
-def nested(**fields: Layout) -> type[Structure]:
+def nested(**fields: Layout) -> Layout:
     """A struct without a name of its own, in another."""
     return type("nested", (Structure,), {"_fields_": list(fields.items())})
 
 
-def union(**fields: Layout) -> type[ctypes.Union]:
+def union(**fields: Layout) -> Layout:
     """A union in a struct."""
     return type("union", (ctypes.Union,), {"_fields_": list(fields.items())})
 
