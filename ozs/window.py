@@ -98,12 +98,12 @@ class LogWindow:
         mfns = array("Q", read(start.mfn_list + 8 * root, 8 * start.nr_pt_frames))
 
         def entries(table: int, index: int, n: int = 1) -> list[int]:
-            try:
-                page = start.pt_base + mfns.index(table) * PAGE
-            except ValueError:
-                raise OSError(errno.EFAULT, os.strerror(errno.EFAULT)) from None
+            page = start.pt_base + mfns.index(table) * PAGE
             raw = read(page + 8 * index, 8 * n)
-            return [(value & PTE_MFN) // PAGE for value in array("Q", raw)]
+            found = [(value & PTE_MFN) // PAGE for value in array("Q", raw)]
+            if 0 in found:
+                raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
+            return found
 
         level3 = entries(mfns[0], LOG_WINDOW >> 39 & 511)[0]
         tables: list[int] = []
