@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from split_driver.frontend import Connection
 from split_driver.ring import FAILED, NO_SECTOR, OK, READ, SECTOR, SLOTS, WRITE, Ring, Slot
+
 from xenemu import Domain, GrantError
 from xenemu.xen import GrantMap
 
@@ -34,7 +35,7 @@ class Backend:
 
     def _on_event(self, port: int) -> None:
         served = 0
-        # The ring is the frontend's memory: it may claim anything, but not more than the ring holds.
+        # The ring is the frontend's memory: it may claim anything, but no more than a ringful.
         while served < SLOTS and self._ring.responses != self._ring.requests:
             request = self._ring.slot(self._ring.responses)
             status = self._serve(request)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from split_driver.grants import GrantTable
 from split_driver.ring import OK, READ, SECTOR, SLOTS, WRITE, Ring, Slot
+
 from xenemu import Domain
 
 Done = Callable[[int, bytes], None]  # status, what was read
