@@ -3,6 +3,8 @@
 from enum import IntEnum, IntFlag
 
 DOMID_SELF = 0x7FF0
+DOMID_IO = 0x7FF1  # owner of memory that is no RAM
+DOMID_XEN = 0x7FF2
 
 
 class Hypercall(IntEnum):
@@ -331,13 +333,45 @@ class Shutdown(IntEnum):
     soft_reset = 5
 
 
-class EvtchnStat(IntEnum):
-    closed = 0  # free
-    unbound = 1  # waits for its remote domain
-    interdomain = 2  # connected
-    pirq = 3
-    virq = 4
-    ipi = 5
+class MmuUpdate(IntEnum):
+    NORMAL_PT_UPDATE = 0  # low bits of mmu_update.ptr: checked *ptr = val
+    MACHPHYS_UPDATE = 1  # the frame's pseudo-physical number = val
+    PT_UPDATE_PRESERVE_AD = 2  # checked *ptr = val | accessed and dirty bits of *ptr
+    PT_UPDATE_NO_TRANSLATE = 3  # as NORMAL_PT_UPDATE
+
+
+class UpdateVaFlags(IntFlag):
+    NONE = 0  # flags of update_va_mapping, or a pointer to a mask of vcpus
+    TLB_FLUSH = 1
+    INVLPG = 2
+    FLUSHTYPE_MASK = 3
+    ALL = 4  # on all vcpus; else this one
+
+
+class GrantFlag(IntFlag):
+    type_mask = 3
+    invalid = 0  # kind: grants nothing
+    permit_access = 1  # kind: domid may use the frame
+    accept_transfer = 2  # kind: domid may transfer a frame to this entry
+    readonly = 1 << 2
+    reading = 1 << 3  # in use; set and cleared by the hypervisor
+    writing = 1 << 4  # likewise, writable
+    sub_page = 1 << 8
+    transfer_committed = 4  # of an accept_transfer entry
+    transfer_completed = 8  # likewise
+
+
+class GrantMap(IntFlag):
+    device_map = 1 << 0
+    host_map = 1 << 1
+    readonly = 1 << 2
+    application_map = 1 << 3
+    contains_pte = 1 << 4  # host_addr is the machine address of a page table entry
+
+
+class GrantCopy(IntFlag):
+    source_gref = 1
+    dest_gref = 2
 
 
 class GrantStatus(IntEnum):
@@ -357,39 +391,13 @@ class GrantStatus(IntEnum):
     no_space = -13
 
 
-class GrantMap(IntFlag):
-    device_map = 1  # GNTMAP_device_map
-    host_map = 2  # GNTMAP_host_map
-    readonly = 4  # GNTMAP_readonly
-    application_map = 8  # GNTMAP_application_map
-    contains_pte = 16  # GNTMAP_contains_pte: host_addr is the machine address of an entry
-
-
-class GrantFlag(IntFlag):
-    permit_access = 1  # GTF_permit_access
-    accept_transfer = 2  # GTF_accept_transfer
-    readonly = 4  # GTF_readonly
-    reading = 8  # GTF_reading: set by Xen while it is in use
-    writing = 16  # GTF_writing: likewise, for writing
-
-
-class GrantCopy(IntFlag):
-    source_gref = 1  # GNTCOPY_source_gref
-    dest_gref = 2  # GNTCOPY_dest_gref
-
-
-class Uvmf(IntFlag):
-    NONE = 0
-    TLB_FLUSH = 1
-    INVLPG = 2
-    ALL = 4  # on all virtual CPUs; else on the caller's, or those of a bitmap at a guest address
-
-
-class MmuCmd(IntEnum):
-    NORMAL_PT_UPDATE = 0  # in the low bits of mmu_update.ptr
-    MACHPHYS_UPDATE = 1
-    PT_UPDATE_PRESERVE_AD = 2
-    PT_UPDATE_NO_TRANSLATE = 3
+class EvtchnStat(IntEnum):
+    closed = 0  # free
+    unbound = 1  # waits for its remote domain
+    interdomain = 2  # connected
+    pirq = 3
+    virq = 4
+    ipi = 5
 
 
 class SingleShot(IntFlag):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xenemu.machine.errors import error_of
 from xenemu.machine.core import Hypercaller
+from xenemu.machine.errors import error_of
 from xenemu.xen.calls.cpu import (
     CallbackOpCalls,
     GetDebugreg,
@@ -21,7 +21,7 @@ from xenemu.xen.calls.grant_table_op import GrantTableOp
 from xenemu.xen.calls.group import Call
 from xenemu.xen.calls.memory_op import MemoryOpCalls
 from xenemu.xen.calls.misc import ConsoleIo, Multicall, XenVersion, ZerolossOp
-from xenemu.xen.calls.mmu import MmuUpdate, UpdateVaMapping, UpdateVaMappingOtherdomain
+from xenemu.xen.calls.mmu import MmuUpdateCall, UpdateVaMapping, UpdateVaMappingOtherdomain
 from xenemu.xen.calls.mmuext_op import MmuextOpCalls
 from xenemu.xen.calls.sched_op import SchedOpCalls
 from xenemu.xen.calls.vcpu_op import VcpuOpCalls
@@ -36,7 +36,7 @@ CALLS: tuple[type[Call], ...] = (
     MemoryOpCalls,
     GrantTableOp,
     Domctl,
-    MmuUpdate,
+    MmuUpdateCall,
     MmuextOpCalls,
     UpdateVaMapping,
     UpdateVaMappingOtherdomain,
@@ -96,7 +96,7 @@ class Hypercalls(Hypercaller):
         self.get_debugreg = GetDebugreg(self)
         self.grant_table_op = GrantTableOp(self)
         self.memory_op = MemoryOpCalls(self)
-        self.mmu_update = MmuUpdate(self)
+        self.mmu_update = MmuUpdateCall(self)
         self.mmuext_op = MmuextOpCalls(self)
         self.multicall = Multicall(self)
         self.sched_op = SchedOpCalls(self)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterable
 
-from xenemu._abi import DOMID_SELF, Hypercall, Uvmf
+from xenemu._abi import DOMID_SELF, Hypercall, UpdateVaFlags
 from xenemu.xen.calls.group import U64_MASK, Call
 from xenemu.xen.structs.xen import mmu_update
 
 
-class MmuUpdate(Call):
+class MmuUpdateCall(Call):
     """Writes entries of page tables, and of the machine-to-physical table."""
 
     __slots__ = ()
@@ -24,7 +24,7 @@ class MmuUpdate(Call):
         pt_owner: int | None = None,
     ) -> int:
         """Does requests `(ptr, val)` in order: ptr is the machine address of an 8-byte entry with
-        an MmuCmd in its low bits. The frames that entries name are `foreigndom`'s, the tables
+        an MmuUpdate in its low bits. The frames that entries name are `foreigndom`'s, the tables
         the caller's or `pt_owner`'s. An exception's `done` says how many were done before.
 
         Struct: mmu_update
@@ -56,8 +56,8 @@ class UpdateVaMapping(Call):
     __slots__ = ()
     nr = Hypercall.update_va_mapping
 
-    def __call__(self, va: int, val: int, flags: int = Uvmf.INVLPG) -> None:
-        """Flags say what is flushed of the TLB: Uvmf.
+    def __call__(self, va: int, val: int, flags: int = UpdateVaFlags.INVLPG) -> None:
+        """Flags say what is flushed of the TLB: UpdateVaFlags.
 
         Raises:
             EINVAL: the address has no level 1 table of the caller; or the entry is not what a
@@ -75,7 +75,7 @@ class UpdateVaMappingOtherdomain(Call):
     __slots__ = ()
     nr = Hypercall.update_va_mapping_otherdomain
 
-    def __call__(self, va: int, val: int, flags: int = Uvmf.INVLPG, *, domid: int) -> None:
+    def __call__(self, va: int, val: int, flags: int = UpdateVaFlags.INVLPG, *, domid: int) -> None:
         """The frame in the entry is `domid`'s.
 
         Raises:
