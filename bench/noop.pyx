@@ -13,15 +13,3 @@ cdef class Noop:
     def hypercall(self, uint32_t domid, uint32_t nr, uint64_t a1=0, uint64_t a2=0, uint64_t a3=0,
                   uint64_t a4=0, uint64_t a5=0):
         return self._result
-
-
-cdef class NoopCaller:
-    """Likewise for a Hypercaller."""
-
-    cdef int64_t _result
-
-    def __cinit__(self, int64_t result):
-        self._result = result
-
-    def call(self, uint64_t nr, uint64_t a1=0, uint64_t a2=0, uint64_t a3=0, uint64_t a4=0, uint64_t a5=0):
-        return self._result
