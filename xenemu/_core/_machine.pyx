@@ -8,6 +8,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memset
 
+from cpython.object cimport PyObject
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 
 cdef extern from "machine.h" nogil:
@@ -804,52 +805,51 @@ cdef class Machine:
         return result
 
 
-cdef inline uint32_t number(uint64_t nr) noexcept:
-    """Xen looks at all of rax: what has upper bits is unknown."""
-    return <uint32_t>nr if nr <= 0xffffffff else 0xffffffff
+# A Hypercaller is called by CPython's vectorcall protocol, which makes no tuple of the arguments.
+
+cdef extern from "Python.h":
+    ctypedef object (*vectorcallfunc)(object, PyObject *const *, size_t, PyObject *)
+    ctypedef struct PyTypeObject:
+        Py_ssize_t tp_vectorcall_offset
+        unsigned long tp_flags
+    unsigned long Py_TPFLAGS_HAVE_VECTORCALL
+    Py_ssize_t PyVectorcall_NARGS(size_t nargsf)
+    PyObject **PySequence_Fast_ITEMS(object o)
 
 
 cdef class Hypercaller:
     """The hypercalls of one virtual CPU."""
 
+    cdef vectorcallfunc _vectorcall
     cdef Machine _machine
     cdef object _error
     cdef uint32_t _domid
     cdef uint32_t _vcpu
 
     def __cinit__(self, Machine machine not None, uint32_t domid, error, uint32_t vcpu=0, *_):
+        self._vectorcall = hypercall
+        kind = type(self)
+        (<PyTypeObject *>kind).tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL  # a subclass loses it
         self._machine = machine
         self._domid = domid
         self._error = error
         self._vcpu = vcpu
 
-    def __call__(self, uint64_t nr, uint64_t a1=0, uint64_t a2=0, uint64_t a3=0, uint64_t a4=0,
-                 uint64_t a5=0, /):
-        cdef uint64_t[5] arg
-        cdef int64_t rc
+    cdef int64_t _make(self, const uint64_t *word) except? -1:
         if self._machine._m is NULL:
             self._machine._open()
-        arg[0] = a1
-        arg[1] = a2
-        arg[2] = a3
-        arg[3] = a4
-        arg[4] = a5
-        rc = xe_machine_hypercall(self._machine._m, self._domid, self._vcpu, number(nr), arg)
-        if rc < 0:
-            raise self._error(nr, a1, -rc)
-        return rc
+        # Xen looks at all of rax: a number with upper bits is unknown.
+        return xe_machine_hypercall(self._machine._m, self._domid, self._vcpu,
+                                    <uint32_t>min(word[0], <uint64_t>0xffffffff), &word[1])
+
+    def __call__(self, *args):
+        return hypercall(self, PySequence_Fast_ITEMS(args), len(args), NULL)
 
     def raw(self, uint64_t nr, uint64_t a1=0, uint64_t a2=0, uint64_t a3=0, uint64_t a4=0,
             uint64_t a5=0, /):
-        cdef uint64_t[5] arg
-        if self._machine._m is NULL:
-            self._machine._open()
-        arg[0] = a1
-        arg[1] = a2
-        arg[2] = a3
-        arg[3] = a4
-        arg[4] = a5
-        return xe_machine_hypercall(self._machine._m, self._domid, self._vcpu, number(nr), arg)
+        cdef uint64_t[6] word
+        word[0], word[1], word[2], word[3], word[4], word[5] = nr, a1, a2, a3, a4, a5
+        return self._make(word)
 
     @property
     def domid(self):
@@ -858,3 +858,28 @@ cdef class Hypercaller:
     @property
     def vcpu(self):
         return self._vcpu
+
+
+cdef object hypercall(object caller, PyObject *const *args, size_t nargsf, PyObject *names):
+    cdef Hypercaller self = <Hypercaller>caller
+    cdef Py_ssize_t n = PyVectorcall_NARGS(nargsf), i
+    cdef uint64_t[6] word
+    cdef int64_t rc
+    if names is not NULL or not 1 <= n <= 6:
+        raise TypeError("a hypercall has a number and up to 5 arguments, without names")
+    for i in range(6):
+        word[i] = <object>args[i] if i < n else 0
+    rc = self._make(word)
+    if rc < 0:
+        raise self._error(word[0], word[1], -rc)
+    return rc
+
+
+cdef void enable_vectorcall():
+    cdef Hypercaller nothing = None
+    cdef PyTypeObject *kind = <PyTypeObject *>Hypercaller
+    kind.tp_vectorcall_offset = <char *>&nothing._vectorcall - <char *><PyObject *>nothing
+    kind.tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL
+
+
+enable_vectorcall()
