@@ -123,18 +123,13 @@ static int lay_out(struct layout *l, const struct xe_domain_config *cfg)
 	return 0;
 }
 
-static uint64_t *table(struct xe_host *h, xe_mfn mfn)
-{
-	return (uint64_t *)(void *)xe_frame_ptr(h, mfn);
-}
-
 /* n pages from pfn `child` on, in the tables from pfn `parent` on, from entry `at` of the first. */
 static void link_pages(struct xe_host *h, const xe_mfn *m, uint64_t parent, uint64_t at,
 		       uint64_t child, uint64_t n)
 {
 	for (uint64_t i = 0; i < n; i++, at++)
-		table(h, m[parent + at / XE_PTES])[at % XE_PTES] = m[child + i] << XE_PAGE_SHIFT |
-								   XE_PTE_FLAGS_RW;
+		xe_entries(h, m[parent + at / XE_PTES])[at % XE_PTES] =
+			m[child + i] << XE_PAGE_SHIFT | XE_PTE_FLAGS_RW;
 }
 
 static void link_tables(struct xe_host *h, const xe_mfn *m, const struct layout *l,
@@ -152,9 +147,11 @@ static void map_memory(struct xe_host *h, const xe_mfn *m, const struct layout *
 
 	link_pages(h, m, r->first[1], at, 0, r->pages);
 	for (uint64_t p = l->root; p < l->stack; p++)
-		table(h, m[r->first[1] + (at + p) / XE_PTES])[(at + p) % XE_PTES] &= ~XE_PTE_RW;
+		xe_entries(h, m[r->first[1] + (at + p) / XE_PTES])[(at + p) % XE_PTES] &=
+			~XE_PTE_RW;
 	link_tables(h, m, l, r);
 	link_tables(h, m, l, &l->window);
+	xe_fill_xen_slots(h, m[l->root]);
 }
 
 static unsigned level_of(const struct layout *l, uint64_t pfn)
@@ -180,7 +177,6 @@ static void account_frames(struct xe_host *h, const xe_mfn *m, const struct layo
 
 		f->count_info = XE_PGC_ALLOCATED | 3;
 		f->type_info = XE_PGT_LEVEL(level_of(l, p)) | XE_PGT_VALIDATED | 1;
-		f->flags |= XE_FRAME_SYSTEM;
 	}
 	h->frame[m[l->root]].count_info++;
 	h->frame[m[l->root]].type_info = XE_PGT_LEVEL(4) | XE_PGT_PINNED | XE_PGT_VALIDATED | 2;
@@ -189,7 +185,7 @@ static void account_frames(struct xe_host *h, const xe_mfn *m, const struct layo
 static void write_p2m(struct xe_host *h, const xe_mfn *m, const struct layout *l)
 {
 	for (uint64_t i = 0; i < l->direct.pages; i++)
-		table(h, m[l->p2m + i / XE_PTES])[i % XE_PTES] = m[i];
+		xe_entries(h, m[l->p2m + i / XE_PTES])[i % XE_PTES] = m[i];
 }
 
 /* A port for the other end in domain 0 to bind to. */
@@ -206,7 +202,7 @@ static uint32_t alloc_port(struct xe_domain *d)
 static void write_start_info(struct xe_host *h, struct xe_domain *d, const xe_mfn *m,
 			     const struct layout *l, const struct xe_domain_config *cfg)
 {
-	struct xe_start_info *s = (struct xe_start_info *)(void *)table(h, m[l->start_info]);
+	struct xe_start_info *s = (struct xe_start_info *)(void *)xe_entries(h, m[l->start_info]);
 	uint64_t base = l->direct.va;
 
 	*s = (struct xe_start_info){
@@ -239,22 +235,6 @@ static void mask_upcalls(struct xe_host *h, const struct xe_domain *d)
 		s->vcpu[i].upcall_mask = 1;
 }
 
-/* The level 1 tables first. */
-static int remember_tables(struct xe_domain *d, const xe_mfn *m, const struct layout *l)
-{
-	uint64_t first = l->direct.first[1], n_l1 = l->stack - first;
-	uint64_t n = l->stack - l->root;
-
-	d->tables = malloc(n * sizeof(*m));
-	if (!d->tables)
-		return -ENOMEM;
-	memcpy(d->tables, m + first, n_l1 * sizeof(*m));
-	memcpy(d->tables + n_l1, m + l->root, (n - n_l1) * sizeof(*m));
-	d->n_tables = n;
-	d->n_l1 = n_l1;
-	return 0;
-}
-
 int xe_build(struct xe_host *h, struct xe_domain *d, const struct xe_domain_config *cfg)
 {
 	struct layout l;
@@ -272,9 +252,6 @@ int xe_build(struct xe_host *h, struct xe_domain *d, const struct xe_domain_conf
 		goto out;
 	r = xe_alloc_frames(h, d, cfg->pages, m);
 	xe_assert(!r);
-	r = remember_tables(d, m, &l);
-	if (r)
-		goto out;
 	map_memory(h, m, &l);
 	account_frames(h, m, &l);
 	write_p2m(h, m, &l);

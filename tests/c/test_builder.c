@@ -63,7 +63,7 @@ static void walk(struct fix *f, struct refs *r, xe_mfn root)
 			xe_mfn m = (e & XE_PTE_MFN) >> 12;
 			uint8_t level = r->level[todo[at]];
 
-			if (!(e & XE_PTE_PRESENT))
+			if (!(e & XE_PTE_PRESENT) || xe_is_xen_slot(level, i))
 				continue;
 			xe_assert(m && m < f->frames && (e & XE_PTE_FLAGS_RO) == XE_PTE_FLAGS_RO);
 			r->page[m]++;
