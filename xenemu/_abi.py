@@ -51,6 +51,7 @@ class Hypercall(IntEnum):
     dm_op = 41
     hypfs_op = 42
     mca = 48
+    paging_domctl_cont = 49  # __HYPERVISOR_arch_1: the rest of a broken-off shadow_op
 
 
 class Virq(IntEnum):

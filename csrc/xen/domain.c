@@ -42,6 +42,8 @@ void xe_domain_free(struct xe_domain *d)
 	xe_grant_domain_free(d);
 	xe_vcpus_free(d);
 	free(d->evtchn);
+	free(d->fifo); /* of a host that ends: the frames go too */
+	free(d->e820);
 	free(d);
 }
 
@@ -64,6 +66,7 @@ void xe_put_domain(struct xe_host *h, struct xe_domain *d)
 		return;
 	xe_assert(d->dying && !d->tot_pages && h->domain[d->id] == d);
 	h->domain[d->id] = NULL;
+	xe_domset_remove(&h->domains, d->id);
 	while (h->top && !h->domain[h->top - 1])
 		h->top--;
 	xe_grant_free_frames(h, d);
@@ -72,16 +75,12 @@ void xe_put_domain(struct xe_host *h, struct xe_domain *d)
 }
 
 /* A domain without memory and virtual CPUs, paused once. */
-int xe_domain_alloc(struct xe_host *h, uint32_t want, uint32_t max_vcpus, struct xe_domain **out)
+int xe_domain_alloc(struct xe_host *h, uint32_t id, uint32_t max_vcpus, struct xe_domain **out)
 {
 	struct xe_domain *d;
-	uint32_t id = want;
 
-	if (!want)
-		while (id < XE_MAX_DOMAINS && h->domain[id])
-			id++;
 	if (id >= XE_MAX_DOMAINS)
-		return want ? -EINVAL : -ENOMEM;
+		return -ENOMEM;
 	if (h->domain[id])
 		return -EEXIST;
 	d = calloc(1, sizeof(*d));
@@ -103,6 +102,7 @@ int xe_domain_alloc(struct xe_host *h, uint32_t want, uint32_t max_vcpus, struct
 	d->max_grant_frames = XE_GRANT_FRAMES;
 	d->max_maptrack_frames = XE_MAPTRACK_FRAMES;
 	h->domain[id] = d;
+	xe_domset_add(&h->domains, id);
 	if (h->top <= id)
 		h->top = id + 1;
 	*out = d;
@@ -126,6 +126,7 @@ static void remember_config(struct xe_domain *d, const struct xe_domain_config *
 		strcpy(d->cmdline, cfg->cmdline);
 	d->built.cmdline = d->cmdline;
 	d->privileged = cfg->privileged;
+	d->emulation_flags = cfg->privileged ? XE_EMU_PIT : 0; /* as Xen has it for domain 0 */
 	d->max_pages = cfg->max_pages;
 	if (cfg->max_grant_frames)
 		d->max_grant_frames = cfg->max_grant_frames;
@@ -158,7 +159,8 @@ int xe_domain_create(struct xe_host *h, const struct xe_domain_config *cfg, uint
 		if (!ip)
 			return -ENOMEM;
 	}
-	r = xe_domain_alloc(h, 0, cfg->max_vcpus ? cfg->max_vcpus : 1, &d);
+	r = xe_domain_alloc(h, xe_domset_free(&h->domains, 0), cfg->max_vcpus ? cfg->max_vcpus : 1,
+			    &d);
 	if (r)
 		return r;
 	remember_config(d, cfg);
@@ -198,7 +200,7 @@ static void drop_frames(struct xe_host *h, struct xe_domain *d, xe_mfn mfn)
 static void relinquish_memory(struct xe_host *h, struct xe_domain *d)
 {
 	for (uint32_t i = 0; i < d->nvcpus; i++)
-		xe_drop_base_pointers(h, d->vcpu[i]);
+		xe_vcpu_put_context(h, d->vcpu[i]);
 	xe_put_page(h, d->shared_mfn);
 	d->shared_mfn = 0;
 	drop_frames(h, d, d->first_frame);
@@ -219,6 +221,7 @@ void xe_domain_do_destroy(struct xe_host *h, struct xe_domain *d)
 	xe_heartbeat_unregister(h, d);
 	xe_path_clear_domain(h, d->id);
 	xe_pair_domain_gone(h, d);
+	xe_unclaim(h, d);
 	relinquish_memory(h, d);
 	xe_put_domain(h, d);
 	xe_send_virq(h, 0, XE_ABI_virq_DOM_EXC);
@@ -260,6 +263,17 @@ int xe_domain_unpause(struct xe_host *h, uint32_t domid)
 		xe_sched_update(h, d);
 		xe_evtchn_kick(h, d);
 	}
+	return 0;
+}
+
+int xe_domain_resume(struct xe_host *h, struct xe_domain *d)
+{
+	d->shutdown_code = XE_SHUTDOWN_NONE;
+	d->shut_down = false;
+	d->crashed = d->fault_reported = false;
+	xe_heartbeat_restart(h, d);
+	xe_sched_update(h, d);
+	xe_domain_kick(h, d->id);
 	return 0;
 }
 

@@ -221,7 +221,7 @@ static int close_port(struct xe_host *h, struct xe_domain *d, uint32_t port)
 	return 0;
 }
 
-static int send(struct xe_host *h, struct xe_domain *d, uint32_t port)
+int xe_evtchn_send(struct xe_host *h, struct xe_domain *d, uint32_t port)
 {
 	const struct xe_evtchn *c = used_port(d, port);
 
@@ -330,7 +330,7 @@ int xe_evtchn_op(struct xe_host *h, struct xe_domain *d, uint32_t cmd, union xe_
 	case XE_ABI_evtchn_op_close:
 		return close_port(h, d, a->port.port);
 	case XE_ABI_evtchn_op_send:
-		return send(h, d, a->port.port);
+		return xe_evtchn_send(h, d, a->port.port);
 	case XE_ABI_evtchn_op_status:
 		return port_status(h, d, &a->status);
 	case XE_ABI_evtchn_op_alloc_unbound:

@@ -4,9 +4,18 @@
 
 #include "xen/internal.h"
 
+/* evtchn_deliver.c: a port as the guest sees it, by the ABI that the domain has chosen */
+void xe_port_raise(struct xe_host *h, struct xe_domain *d, uint32_t port);
+void xe_port_clear(struct xe_host *h, struct xe_domain *d, uint32_t port);
+void xe_port_unmask(struct xe_host *h, struct xe_domain *d, uint32_t port);
+bool xe_port_pending(struct xe_host *h, struct xe_domain *d, uint32_t port);
+/* upcall_pending, and a vcpu that waits for that goes on */
+void xe_vcpu_upcall(struct xe_host *h, struct xe_vcpu *v);
+
+/* evtchn_fifo.c */
 enum {
-	XE_FIFO_PAGE_WORDS = XE_PAGE_SIZE / sizeof(uint32_t),
-	XE_FIFO_PAGES = XE_FIFO_PORTS / XE_FIFO_PAGE_WORDS,
+	XE_FIFO_WORDS = XE_PAGE_SIZE / sizeof(uint32_t), /* in a page */
+	XE_FIFO_PAGES = XE_FIFO_PORTS / XE_FIFO_WORDS,
 };
 
 struct xe_fifo_vcpu {
@@ -21,15 +30,6 @@ struct xe_fifo {
 	struct xe_fifo_vcpu vcpu[]; /* max_vcpus */
 };
 
-/* evtchn_deliver.c: a port as the guest sees it, by the ABI that the domain has chosen */
-void xe_port_raise(struct xe_host *h, struct xe_domain *d, uint32_t port);
-void xe_port_clear(struct xe_host *h, struct xe_domain *d, uint32_t port);
-void xe_port_unmask(struct xe_host *h, struct xe_domain *d, uint32_t port);
-bool xe_port_pending(struct xe_host *h, struct xe_domain *d, uint32_t port);
-/* upcall_pending, and a vcpu that waits for that goes on */
-void xe_vcpu_upcall(struct xe_host *h, struct xe_vcpu *v);
-
-/* evtchn_fifo.c */
 int xe_fifo_init_control(struct xe_host *h, struct xe_domain *d, struct xe_evtchn_init_control *op);
 int xe_fifo_expand_array(struct xe_host *h, struct xe_domain *d,
 			 const struct xe_evtchn_expand_array *op);

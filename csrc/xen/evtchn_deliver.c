@@ -33,8 +33,11 @@ void xe_evtchn_kick(struct xe_host *h, struct xe_domain *d)
 	const struct xe_shared_info *s = xe_shared_info(h, d);
 	bool any = d->fifo && xe_fifo_any(h, d);
 
-	for (unsigned i = 0; s && !d->fifo && i < 64 && !any; i++)
+	for (uint64_t left = s && !d->fifo ? d->raised : 0; left && !any; left &= left - 1) {
+		unsigned i = (unsigned)__builtin_ctzll(left);
+
 		any = s->pending[i] & ~s->mask[i];
+	}
 	if (any)
 		xe_queue_upcall(h, d);
 }
@@ -57,6 +60,7 @@ static void select_word(struct xe_host *h, struct xe_domain *d, uint32_t port)
 	struct xe_vcpu_info *i = v ? xe_vcpu_info(h, v) : NULL;
 	uint64_t bit = 1ull << (port / 64);
 
+	d->raised |= bit;
 	if (i && !(i->pending_sel & bit)) {
 		i->pending_sel |= bit;
 		xe_vcpu_upcall(h, v);
@@ -73,6 +77,7 @@ static void raise_2l(struct xe_host *h, struct xe_domain *d, uint32_t port)
 		return;
 	s->pending[port / 64] |= 1ull << (port % 64);
 	xe_trace_port(h, d, d->evtchn[port].vcpu, port);
+	d->raised |= 1ull << (port / 64);
 	if (!xe_bit(s->mask, port))
 		select_word(h, d, port);
 	xe_wake_pollers(h, d, port);
@@ -90,15 +95,18 @@ static void unmask_2l(struct xe_host *h, struct xe_domain *d, uint32_t port)
 		select_word(h, d, port);
 }
 
-static int next_2l(struct xe_shared_info *s)
+static int next_2l(struct xe_domain *d, struct xe_shared_info *s)
 {
-	for (unsigned i = 0; i < 64; i++) {
+	for (uint64_t left = d->raised; left; left &= left - 1) {
+		unsigned i = (unsigned)__builtin_ctzll(left);
 		uint64_t ready = s->pending[i] & ~s->mask[i];
 
 		if (ready) {
 			s->pending[i] &= ~(ready & -ready);
 			return (int)(i * 64 + (unsigned)__builtin_ctzll(ready));
 		}
+		if (!s->pending[i])
+			d->raised &= ~(1ull << i);
 	}
 	return -1;
 }
@@ -172,7 +180,7 @@ int xe_next_pending_port(struct xe_host *h, uint32_t domid)
 
 	if (!s)
 		return -1;
-	port = d->fifo ? xe_fifo_next(h, d) : next_2l(s);
+	port = d->fifo ? xe_fifo_next(h, d) : next_2l(d, s);
 	for (uint32_t n = 0; port < 0 && n < d->nvcpus; n++) {
 		struct xe_vcpu_info *i = xe_vcpu_info(h, d->vcpu[n]);
 

@@ -18,10 +18,10 @@ uint32_t *xe_fifo_word(const struct xe_host *h, const struct xe_domain *d, uint3
 {
 	uint8_t *page;
 
-	if (port / XE_FIFO_PAGE_WORDS >= d->fifo->npages)
+	if (port / XE_FIFO_WORDS >= d->fifo->npages)
 		return NULL;
-	page = xe_given_page(h, d, d->fifo->page[port / XE_FIFO_PAGE_WORDS]);
-	return page ? (uint32_t *)(void *)page + port % XE_FIFO_PAGE_WORDS : NULL;
+	page = xe_given_page(h, d, d->fifo->page[port / XE_FIFO_WORDS]);
+	return page ? (uint32_t *)(void *)page + port % XE_FIFO_WORDS : NULL;
 }
 
 static struct xe_fifo_control *control_of(const struct xe_host *h, const struct xe_domain *d,
@@ -147,9 +147,9 @@ int xe_fifo_expand_array(struct xe_host *h, struct xe_domain *d,
 	r = xe_get_given_page(h, d, op->array_gfn);
 	if (r)
 		return r;
-	port = d->fifo->npages * XE_FIFO_PAGE_WORDS;
+	port = d->fifo->npages * XE_FIFO_WORDS;
 	d->fifo->page[d->fifo->npages++] = op->array_gfn;
-	for (uint32_t i = 0; i < XE_FIFO_PAGE_WORDS && port < d->valid_ports; i++, port++)
+	for (uint32_t i = 0; i < XE_FIFO_WORDS && port < d->valid_ports; i++, port++)
 		if (d->evtchn[port].pending)
 			xe_fifo_raise(h, d, port);
 	return 0;

@@ -1,10 +1,10 @@
 /* grant_table_op, version 1: the shared tables, their sizes, and the hypercall itself.
  *
- * A table exists from its first use on; before that it answers as Xen's, which starts with one frame
- * of zeroes. Its frames are ours, shared writable with the domain: the guest may change an entry at
- * any time, so each is read once and its flags are changed by compare-and-swap. They outlive the
- * domain's other memory, so that a zombie's grants can still be unmapped, and go with its last
- * reference.
+ * A table exists from its first use on; before that it answers as Xen's, which starts with one
+ * frame of zeroes. Its frames are ours, shared writable with the domain: the guest may change an
+ * entry at any time, so each is read once and its flags are changed by compare-and-swap. The frames
+ * outlive the domain's other memory, so that a zombie's grants can still be unmapped, and go with
+ * its last reference.
  *
  * Invariants: active[i] exists exactly for i < nframes; an entry's pin counts what maptracks of all
  * domains, and copies under way, use of it. The domain owns its xe_grant_table.
@@ -171,6 +171,18 @@ void xe_grant_domain_free(struct xe_domain *d)
 		free(t->maptrack[i]);
 	free(t);
 	d->grants = NULL;
+}
+
+int xe_grant_table_frames(struct xe_host *h, struct xe_domain *d, uint64_t first, uint32_t n,
+			  xe_mfn *mfn)
+{
+	if (first + n > d->max_grant_frames)
+		return -EINVAL;
+	if (grow(h, d, (uint32_t)first + n))
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n; i++)
+		mfn[i] = d->grants->frame[first + i];
+	return 0;
 }
 
 /* The domain whose table the caller wants to see or grow; a status. */

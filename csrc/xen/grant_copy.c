@@ -1,12 +1,12 @@
 /* Grants used at once: copy, and transfer of a frame to another domain.
  *
- * A copy has two sides, each a grant or a frame of the caller's. Both stay acquired from one element
- * of the array to the next that names the same, as in Xen. While it is in use a grant is pinned and
- * its flags say so.
+ * A copy has two sides, each a grant or a frame of the caller's. Both stay acquired from one
+ * element of the array to the next that names the same, as in Xen. While it is in use a grant is
+ * pinned and its flags say so.
  *
- * A transferred frame must be the caller's alone: its only reference is the allocation. From then on
- * it is no longer the caller's, whatever becomes of it. A frame of a log is not transferred, since
- * the log holds a reference on it.
+ * A transferred frame must be the caller's alone: its only reference is the allocation. From then
+ * on it is no longer the caller's, whatever becomes of it. A frame of a log is not transferred,
+ * since the log holds a reference on it.
  *
  * Left out: transitive and sub-page grants (version 2). */
 #include <errno.h>
@@ -39,8 +39,8 @@ static int get_pinned(struct xe_host *h, const struct xe_domain *rd,
 	return XE_ABI_gntst_bad_domain;
 }
 
-/* An entry that is not pinned yet names the frame. One that is, for less, must still name a frame of
- * rd's, but what is copied to is the frame that is pinned: so Xen 4.17.5 does it, a later one refuses. */
+/* An entry that is not pinned yet names the frame. One that is, for less, must still name a frame
+ * of rd's, but the copy goes to the frame that is pinned: Xen 4.17.5 does so, later ones refuse. */
 static int get_granted(struct xe_host *h, const struct xe_domain *rd, struct xe_grant_active *a,
 		       uint32_t mfn, uint32_t domid)
 {

@@ -38,6 +38,8 @@
 #define XE_XEN_END 0xffff880000000000ull /* of the addresses that are Xen's own */
 #define XE_L4_XEN_LAST 271u /* slots 256 to 271 of a level 4 table are Xen's */
 
+#define XE_HYPERVISOR_START 0xffff800000000000ull /* of what Xen has for itself */
+
 enum {
 	XE_NO_DOMAIN = 0xffff,
 	XE_FRAME_DIRTY = 1,   /* free, and its memory may not be zero */
@@ -45,6 +47,7 @@ enum {
 	XE_FRAME_KEPT = 4,    /* ours beyond its last reference, until xe_free_kept */
 	XE_CHUNK_FRAMES = 1 << XE_EXTENT_ORDER,
 	XE_CHUNK_WORDS = XE_CHUNK_FRAMES / 64,
+	XE_MAX_ORDER = 18, /* that the control domain may ask for */
 	XE_TLB_SIZE = 256,
 	XE_EVTCHNS = 4096,       /* of the 2-level ABI */
 	XE_EVTCHN_BUCKET = 64,   /* ports come into being by so many */
@@ -55,6 +58,7 @@ enum {
 	XE_MAX_PATHS = 256,
 	XE_SHUTDOWN_NONE = 0xffff,
 	XE_SHUTDOWN_POWEROFF = 0,
+	XE_SHUTDOWN_SUSPEND = 2,
 	XE_SHUTDOWN_CRASH = 3,
 	XE_SHUTDOWN_WATCHDOG = 4,
 	XE_WATCHDOGS = 2,
@@ -106,6 +110,13 @@ struct xe_timer {
 	uint32_t slot; /* in the heap, plus 1; 0: not armed */
 };
 
+/* cpu.c, segment.c, vcpu_context.c. Of the roots and the LDT the vcpu itself knows. */
+struct xe_cpu {
+	struct xe_vcpu_context c;
+	uint64_t syscall32, sysenter; /* callbacks for which there is no place in it */
+	bool syscall32_masks, sysenter_masks;
+};
+
 /* Fields are changed by the file that is named over them. */
 struct xe_vcpu {
 	struct xe_domain *domain;
@@ -118,7 +129,6 @@ struct xe_vcpu {
 	uint64_t runstate_gva, time_gva; /* copies that the guest wants; 0: none */
 	xe_mfn info_mfn; /* where it wants its vcpu_info, referenced; 0: in shared_info */
 	uint32_t info_offset;
-	struct xe_vcpu_context *context; /* that it was initialised with; NULL */
 	bool nmi_pending;
 	struct xe_timer singleshot, periodic;
 	xe_ns period, last_tick; /* period 0: none */
@@ -136,6 +146,7 @@ struct xe_vcpu {
 	uint32_t ldt_ents;
 	uint32_t tlb_gen;
 	struct xe_tlb_entry tlb[XE_TLB_SIZE];
+	struct xe_cpu cpu;
 };
 
 struct xe_domain {
@@ -151,6 +162,7 @@ struct xe_domain {
 	/* frame.c, memory.c */
 	uint64_t tot_pages, max_pages;
 	uint64_t xenheap_pages; /* XE_PGC_XEN_HEAP frames of its own, also while it owns them */
+	uint64_t claimed; /* pages that it may still take before others */
 	uint32_t first_frame, first_xenheap; /* lists through xe_frame.next */
 	/* builder.c */
 	struct xe_domain_config built; /* as created: what its backup gets */
@@ -160,11 +172,23 @@ struct xe_domain {
 	xe_mfn shared_mfn; /* ours; 0: none any more */
 	struct xe_evtchn *evtchn; /* valid_ports of them; no free one below low_port */
 	uint32_t valid_ports, low_port;
+	uint64_t raised; /* words of pending[] in which we may have set bits */
 	struct xe_fifo *fifo; /* NULL: 2-level ABI */
 	uint32_t max_port; /* highest that it may use; fixed at creation, as the next two */
 	/* grant.c */
 	uint32_t max_grant_frames, max_maptrack_frames;
 	struct xe_grant_table *grants; /* NULL until first used */
+	/* domctl.c */
+	uint8_t handle[16];
+	uint32_t create_flags, emulation_flags;
+	uint32_t suspend_port; /* told when it has suspended, in place of domain 0; 0: none */
+	int64_t time_offset_s;
+	bool debugged;
+	/* cpu.c */
+	uint64_t vm_assist;
+	/* memory_info.c: entries of XE_E820_SIZE bytes */
+	uint8_t *e820;
+	uint32_t n_e820;
 	/* sched.c */
 	bool upcall_queued, queued, runs; /* runs: as was told last */
 	struct xe_domain *run_prev, *run_next;
@@ -215,11 +239,15 @@ struct xe_host {
 	void *release_ctx;
 	struct xe_frame *frame;
 	struct xe_chunk *chunk;
-	uint64_t nchunks, low_chunk; /* no free frame below low_chunk */
+	uint64_t nchunks;
+	uint64_t low[XE_EXTENT_ORDER]; /* by order: no chunk below has such an extent free */
+	uint64_t claimed; /* of nfree, by domains that may still take them */
 	xe_mfn run_start; /* freed, not yet released */
 	uint64_t run_n;
 	struct xe_domain *domain[XE_MAX_DOMAINS];
 	uint32_t top; /* no domain has this id or a higher one */
+	struct xe_domset domains;
+	uint32_t rover; /* id that domctl gave last */
 	uint32_t generations;
 	struct xe_domain *run_first, *run_last;
 	xe_ns now; /* machine time of the call that runs */

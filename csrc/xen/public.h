@@ -3,6 +3,7 @@
 #ifndef XE_XEN_PUBLIC_H
 #define XE_XEN_PUBLIC_H
 
+#include "xen/abi/callback.h"
 #include "xen/abi/domctl.h"
 #include "xen/abi/event_channel.h"
 #include "xen/abi/memory.h"

@@ -90,7 +90,10 @@ void xe_domain_shutdown(struct xe_host *h, struct xe_domain *d, uint8_t reason)
 	if (d->shutdown_code == XE_SHUTDOWN_CRASH || d->shutdown_code == XE_SHUTDOWN_WATCHDOG)
 		xe_report_fault(h, d, XE_ABI_fault_KERNEL);
 	xe_sched_update(h, d);
-	xe_send_virq(h, 0, XE_ABI_virq_DOM_EXC);
+	if (d->shutdown_code == XE_SHUTDOWN_SUSPEND && d->suspend_port)
+		xe_evtchn_send(h, d, d->suspend_port); /* to who subscribed */
+	else
+		xe_send_virq(h, 0, XE_ABI_virq_DOM_EXC);
 }
 
 void xe_domain_crash(struct xe_host *h, struct xe_domain *d)
@@ -121,7 +124,8 @@ static void watchdog_fired(struct xe_host *h, void *domain)
 		xe_domain_shutdown(h, d, XE_SHUTDOWN_WATCHDOG);
 }
 
-static int64_t set_watchdog(struct xe_host *h, struct xe_domain *d, const struct xe_sched_watchdog *op)
+static int64_t set_watchdog(struct xe_host *h, struct xe_domain *d,
+			    const struct xe_sched_watchdog *op)
 {
 	uint32_t i = op->id - 1;
 

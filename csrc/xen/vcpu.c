@@ -47,6 +47,7 @@ int xe_vcpu_create(struct xe_host *h, struct xe_domain *d)
 	xe_host_timer_init(&v->poll_timeout, xe_poll_over, v);
 	v->maptrack_head = v->maptrack_tail = UINT32_MAX;
 	xe_tlb_flush(v);
+	xe_cpu_init(v);
 	d->vcpu[d->nvcpus++] = v;
 	xe_update_time(h, v);
 	return 0;
@@ -69,12 +70,8 @@ void xe_vcpus_retire(struct xe_host *h, struct xe_domain *d)
 
 void xe_vcpus_free(struct xe_domain *d)
 {
-	while (d->nvcpus) {
-		struct xe_vcpu *v = d->vcpu[--d->nvcpus];
-
-		free(v->context);
-		free(v);
-	}
+	while (d->nvcpus)
+		free(d->vcpu[--d->nvcpus]);
 	free(d->vcpu);
 	d->vcpu = NULL;
 }
@@ -253,11 +250,12 @@ void xe_update_time(struct xe_host *h, struct xe_vcpu *v)
 void xe_update_wallclock(struct xe_host *h, struct xe_domain *d)
 {
 	struct xe_shared_info *s = xe_shared_info(h, d);
+	uint64_t sec = h->boot_epoch + (uint64_t)d->time_offset_s;
 
 	if (!s)
 		return;
-	s->wc_sec = (uint32_t)h->boot_epoch;
-	s->wc_sec_hi = (uint32_t)(h->boot_epoch >> 32);
+	s->wc_sec = (uint32_t)sec;
+	s->wc_sec_hi = (uint32_t)(sec >> 32);
 	s->wc_nsec = 0;
 	s->wc_version = next_version(s->wc_version);
 }

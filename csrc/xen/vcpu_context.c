@@ -1,28 +1,21 @@
-/* What a virtual CPU starts with: vcpu_op's initialise, and the control domain's word for it.
+/* The state of a virtual CPU as a whole: vcpu_op's initialise, and the control domain's calls for it.
  *
- * Checked as Xen checks it: addresses that no x86-64 CPU takes, tables that aren't the domain's. Page
- * tables and the frames of the GDT are referenced, the rest is kept for who runs the vcpu.
+ * Checked as Xen checks it: addresses that no x86-64 CPU takes, tables that aren't the domain's. What
+ * an initialised vcpu has referenced (root tables, GDT, LDT) can't be changed in this way any more.
  *
- * Invariants: an initialised vcpu has a root of its own and a context, which it owns, unless the
- * builder made it. Left out: 32-bit guests; registers are not fixed up as a CPU would want them. */
+ * Invariants: an initialised vcpu has a root table. References on its tables are the vcpu's.
+ * Left out: 32-bit guests; the FPU's state is kept, not looked at. */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "base/assert.h"
 #include "xen/internal.h"
 
-enum {
-	GDT_ENTRIES_A_FRAME = 512,
-	MAX_GDT_ENTRIES = 14 * GDT_ENTRIES_A_FRAME,
-	MAX_LDT_ENTRIES = 8192
-};
+#define CR0 0x80050033ull
+#define CR0_TS 8ull
+#define CR4 0x660ull
+#define RFLAGS_IF 0x200ull
 
-#define VM_ASSISTS 0x100000037ull /* that a 64-bit PV guest may ask for */
-
-static bool is_canonical(uint64_t va)
-{
-	return (uint64_t)((int64_t)(va << 16) >> 16) == va;
-}
+enum { MAX_LDT_ENTRIES = 8192 };
 
 static bool addresses_ok(const struct xe_vcpu_context *c)
 {
@@ -33,136 +26,146 @@ static bool addresses_ok(const struct xe_vcpu_context *c)
 	};
 
 	for (size_t i = 0; i < sizeof(va) / sizeof(va[0]); i++)
-		if (!is_canonical(va[i]))
+		if (!xe_canonical(va[i]))
 			return false;
 	for (size_t i = 0; i < XE_TRAPS; i++)
-		if (!is_canonical(c->trap[i].address))
+		if (!xe_canonical(c->trap[i].address))
 			return false;
 	return true;
 }
 
-static bool descriptors_ok(const struct xe_vcpu_context *c)
+static int check(const struct xe_vcpu *v, const struct xe_vcpu_context *c)
 {
-	return xe_is_guest_address(c->ldt_base) && c->ldt_base % XE_PAGE_SIZE == 0 &&
-	       c->ldt_ents <= MAX_LDT_ENTRIES && c->gdt_ents <= XE_GDT_FRAMES * GDT_ENTRIES_A_FRAME;
+	if (!addresses_ok(c) || !xe_addr_ok(c->ldt_base) || c->ldt_base % XE_PAGE_SIZE ||
+	    c->ldt_ents > MAX_LDT_ENTRIES || (v->id == 0 && c->vm_assist & ~xe_vm_assists()) ||
+	    c->gdt_ents > XE_GDT_FRAMES * 512ull)
+		return -EINVAL;
+	return 0;
 }
 
-/* What can't be changed any more. */
+/* Of what is referenced. */
 static bool is_same(const struct xe_vcpu *v, const struct xe_vcpu_context *c)
 {
-	const struct xe_vcpu_context *old = v->context;
-	uint64_t user = v->user_cr3 << XE_PAGE_SHIFT;
+	const struct xe_vcpu_context *old = &v->cpu.c;
 
-	if (c->ctrlreg[3] != v->cr3 << XE_PAGE_SHIFT || c->ctrlreg[1] != user ||
-	    (!user && !(c->flags & XE_VGCF_IN_KERNEL)))
+	if (c->ctrlreg[3] != v->cr3 << XE_PAGE_SHIFT ||
+	    c->ctrlreg[1] != v->user_cr3 << XE_PAGE_SHIFT ||
+	    (!v->user_cr3 && !(c->flags & XE_VGCF_IN_KERNEL)) || c->gdt_ents != old->gdt_ents ||
+	    c->ldt_ents != v->ldt_ents || (v->ldt_ents && c->ldt_base != v->ldt_base))
 		return false;
-	if (c->gdt_ents != (old ? old->gdt_ents : 0) || c->ldt_ents != (old ? old->ldt_ents : 0))
-		return false;
-	for (size_t i = 0; i < (c->gdt_ents + GDT_ENTRIES_A_FRAME - 1) / GDT_ENTRIES_A_FRAME; i++)
+	for (size_t i = 0; i < (c->gdt_ents + 511) / 512; i++)
 		if (c->gdt_frame[i] != old->gdt_frame[i])
 			return false;
-	return !c->ldt_ents || c->ldt_base == old->ldt_base;
+	return true;
 }
 
-static void put_gdt(struct xe_host *h, const struct xe_vcpu_context *c, uint64_t n)
-{
-	while (n--)
-		xe_put_page_and_type(h, c->gdt_frame[n]);
-}
-
-static uint64_t gdt_frames(const struct xe_vcpu_context *c)
-{
-	return (c->gdt_ents + GDT_ENTRIES_A_FRAME - 1) / GDT_ENTRIES_A_FRAME;
-}
-
-static int get_gdt(struct xe_host *h, const struct xe_domain *d, const struct xe_vcpu_context *c)
-{
-	if (c->gdt_ents > MAX_GDT_ENTRIES)
-		return -EINVAL;
-	for (uint64_t i = 0; i < gdt_frames(c); i++) {
-		if (c->gdt_frame[i] >= h->nframes ||
-		    xe_get_page_and_type(h, c->gdt_frame[i], d, XE_PGT_SEG_DESC)) {
-			put_gdt(h, c, i);
-			return -EINVAL;
-		}
-	}
-	return 0;
-}
-
-static int get_root(struct xe_host *h, const struct xe_domain *d, uint64_t cr3, xe_mfn *root)
+static int take_root(struct xe_host *h, struct xe_vcpu *v, xe_mfn *root, uint64_t cr3)
 {
 	xe_mfn mfn = cr3 >> XE_PAGE_SHIFT;
+	int r = xe_get_page_and_type(h, mfn, v->domain, XE_PGT_LEVEL(4));
 
-	if (mfn >= h->nframes || xe_get_page_and_type(h, mfn, d, XE_PGT_LEVEL(4)))
-		return -EINVAL;
-	*root = mfn;
-	return 0;
-}
-
-static int take_tables(struct xe_host *h, struct xe_vcpu *v, const struct xe_vcpu_context *c)
-{
-	int r = get_gdt(h, v->domain, c);
-
-	if (r)
-		return r;
-	r = get_root(h, v->domain, c->ctrlreg[3], &v->cr3);
-	if (r)
-		goto gdt;
-	if (c->ctrlreg[1])
-		r = get_root(h, v->domain, c->ctrlreg[1], &v->user_cr3);
 	if (!r)
-		return 0;
-	xe_put_page_and_type(h, v->cr3);
-	v->cr3 = 0;
-gdt:
-	put_gdt(h, c, gdt_frames(c));
-	return r;
+		*root = mfn;
+	return r ? -EINVAL : 0;
 }
 
 void xe_vcpu_put_context(struct xe_host *h, struct xe_vcpu *v)
 {
-	if (!v->context)
-		return;
-	put_gdt(h, v->context, gdt_frames(v->context));
-	v->context->gdt_ents = 0;
+	xe_drop_gdt(h, v);
+	xe_drop_base_pointers(h, v);
 }
 
-static int take_context(struct xe_host *h, struct xe_vcpu *v, const struct xe_vcpu_context *c)
+static int take_tables(struct xe_host *h, struct xe_vcpu *v, const struct xe_vcpu_context *c)
 {
-	struct xe_vcpu_context *own = malloc(sizeof(*own));
-	int r = own ? take_tables(h, v, c) : -ENOMEM;
+	int r = xe_set_gdt(h, v, c->gdt_frame, c->gdt_ents);
 
-	if (r) {
-		free(own);
-		return r;
-	}
-	xe_assert(!v->context);
-	v->context = own;
-	v->initialised = true;
-	xe_tlb_flush(v);
-	if (v->id == 0)
-		xe_update_wallclock(h, v->domain);
-	return 0;
+	if (!r)
+		r = take_root(h, v, &v->cr3, c->ctrlreg[3]);
+	if (!r && c->ctrlreg[1])
+		r = take_root(h, v, &v->user_cr3, c->ctrlreg[1]);
+	if (r)
+		xe_vcpu_put_context(h, v);
+	return r;
+}
+
+/* Registers and whatever else is neither referenced nor checked. */
+static void take_state(struct xe_vcpu *v, const struct xe_vcpu_context *c)
+{
+	struct xe_vcpu_context *own = &v->cpu.c, old = *own;
+
+	*own = *c;
+	own->gdt_ents = old.gdt_ents;
+	for (unsigned i = 0; i < XE_GDT_FRAMES; i++)
+		own->gdt_frame[i] = old.gdt_frame[i];
+	own->regs.cs = xe_guest_selector(c->regs.cs);
+	own->regs.ss = xe_guest_selector(c->regs.ss);
+	own->regs.rflags |= RFLAGS_IF;
+	own->kernel_ss |= 3;
+	for (unsigned i = 0; i < XE_TRAPS; i++)
+		own->trap[i].cs = xe_guest_selector(c->trap[i].cs);
+	own->ctrlreg[0] = (c->ctrlreg[0] & CR0_TS) | CR0;
+	own->ctrlreg[4] = CR4;
+	for (unsigned i = 0; i < 8; i++)
+		own->debugreg[i] = 0;
+	xe_cpu_init_debug(v);
+	for (unsigned i = 0; i < 8; i++)
+		if (i != 4 && i != 5)
+			xe_set_debugreg(v, i, c->debugreg[i]); /* or not */
 }
 
 int xe_vcpu_set_context(struct xe_host *h, struct xe_vcpu *v, const struct xe_vcpu_context *c)
 {
-	int r = 0;
+	int r = check(v, c);
 
-	if (!addresses_ok(c) || !descriptors_ok(c) || (v->id == 0 && c->vm_assist & ~VM_ASSISTS))
-		return -EINVAL;
-	if (v->initialised) {
-		if (!is_same(v, c))
-			return -EOPNOTSUPP;
-	} else if (!(c->flags & XE_VGCF_IN_KERNEL) && !c->ctrlreg[1]) {
-		return -EINVAL;
-	} else {
-		r = take_context(h, v, c);
-	}
 	if (r)
 		return r;
-	if (v->context)
-		*v->context = *c;
+	if (v->initialised && !is_same(v, c))
+		return -EOPNOTSUPP;
+	if (!v->initialised) {
+		if (!(c->flags & XE_VGCF_IN_KERNEL) && !c->ctrlreg[1])
+			return -EINVAL;
+		r = take_tables(h, v, c);
+		if (r)
+			return r;
+		v->ldt_ents = (uint32_t)c->ldt_ents;
+		v->ldt_base = c->ldt_ents ? c->ldt_base : 0;
+		if (v->id == 0)
+			v->domain->vm_assist = c->vm_assist;
+		v->initialised = true;
+		xe_tlb_flush(v);
+		if (v->id == 0)
+			xe_update_wallclock(h, v->domain);
+	}
+	take_state(v, c);
 	xe_vcpu_set_online(h, v, c->flags & XE_VGCF_ONLINE);
 	return 0;
+}
+
+void xe_vcpu_get_context(const struct xe_vcpu *v, struct xe_vcpu_context *c)
+{
+	*c = v->cpu.c;
+	c->flags &= ~(uint64_t)XE_VGCF_ONLINE;
+	c->flags |= v->online ? XE_VGCF_ONLINE : 0;
+	c->ctrlreg[3] = v->cr3 << XE_PAGE_SHIFT;
+	c->ctrlreg[1] = v->user_cr3 << XE_PAGE_SHIFT;
+	c->ldt_base = v->ldt_base;
+	c->ldt_ents = v->ldt_ents;
+	c->vm_assist = v->domain->vm_assist;
+}
+
+/* As it was before it was initialised. */
+void xe_vcpu_reset(struct xe_host *h, struct xe_vcpu *v)
+{
+	xe_vcpu_put_context(h, v);
+	v->initialised = false;
+	xe_vcpu_set_online(h, v, false);
+	xe_vcpu_unblock(h, v);
+}
+
+void xe_cpu_init(struct xe_vcpu *v)
+{
+	v->cpu.c.flags = XE_VGCF_IN_KERNEL;
+	v->cpu.c.ctrlreg[0] = CR0;
+	v->cpu.c.ctrlreg[4] = CR4;
+	xe_cpu_init_debug(v);
 }

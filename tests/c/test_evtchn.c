@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "xen/evtchn.h"
+#include "xen_check.h"
 #include "xen_fix.h"
 
 #define SELF 0x7ff0u
@@ -70,7 +71,8 @@ static void test_ports(void)
 	for (uint32_t p = 1; p < 64; p++)
 		xe_assert(EV(d, alloc_unbound, SELF2) == 0 && a[1] == p);
 	xe_assert(EV(d, status, SELF, 64) == -EINVAL && EV(d, alloc_unbound, SELF2) == 0 &&
-		  a[1] == 64 && EV(d, status, SELF, 127) == 0 && EV(d, status, SELF, 128) == -EINVAL);
+		  a[1] == 64 && EV(d, status, SELF, 127) == 0 &&
+		  EV(d, status, SELF, 128) == -EINVAL);
 	/* the lowest free one; reset keeps the buckets */
 	xe_assert(EV(d, close, 7) == 0 && EV(d, close, 5) == 0);
 	xe_assert(EV(d, bind_ipi, 0) == 0 && a[1] == 5 && EV(d, bind_ipi, 0) == 0 && a[1] == 7 &&
@@ -179,13 +181,14 @@ static void test_bits(void)
 		  a[2] == 2);
 	clear(d);
 	xe_assert(hc(&f, d, 29, 1, 0, 0, 0) == 0 && dom(d)->vcpu[0]->blocked);
-	xe_assert(xe_domain_pause(f.h, d) == 0 && EV(e, send, 2) == 0 && !dom(d)->vcpu[0]->blocked &&
-		  !xe_host_next_work(f.h, &w));
+	xe_assert(xe_domain_pause(f.h, d) == 0 && EV(e, send, 2) == 0 &&
+		  !dom(d)->vcpu[0]->blocked && !xe_host_next_work(f.h, &w));
 	xe_assert(xe_domain_unpause(f.h, d) == 0 && xe_host_next_work(f.h, &w) && w.node == d &&
 		  xe_next_pending_port(f.h, d) == 1 && v->pending_sel == 1);
 	xe_assert(xe_next_pending_port(f.h, d) == -1 && !v->pending_sel && !v->upcall_pending);
 	/* a zombie has all its ports, closed; nothing is bound to it */
-	xe_assert(EV(d, alloc_unbound, SELF | 0 << 16) == 0 && EV(0, bind_interdomain, d, a[1]) == 0);
+	xe_assert(EV(d, alloc_unbound, SELF | 0 << 16) == 0 &&
+		  EV(0, bind_interdomain, d, a[1]) == 0);
 	xe_get_domain(dom(d)); /* as a log does */
 	xe_assert(xe_domain_destroy(f.h, d) == 0 && dom(d)->dying);
 	xe_assert(EV(0, status, d, 1) == 0 && !a[2] && EV(0, status, d, 64) == -EINVAL &&
@@ -220,8 +223,8 @@ static void test_vcpus(void)
 	xe_assert(EV(d, bind_ipi, 40) == -ENOENT && EV(d, bind_ipi, 3) == 0);
 	ipi = a[1];
 	clear(d);
-	xe_assert(EV(d, send, ipi) == 0 && s->vcpu[3].upcall_pending && s->vcpu[3].pending_sel == 1 &&
-		  !s->vcpu[0].upcall_pending);
+	xe_assert(EV(d, send, ipi) == 0 && s->vcpu[3].upcall_pending &&
+		  s->vcpu[3].pending_sel == 1 && !s->vcpu[0].upcall_pending);
 	xe_assert(EV(d, bind_vcpu, ipi, 2) == -EINVAL && EV(d, bind_vcpu, 60, 99) == -ENOENT &&
 		  EV(d, bind_vcpu, 60, 0) == -EINVAL);
 	/* a global virq goes where it is bound, not where it was made */
@@ -291,7 +294,8 @@ static void test_fifo(void)
 	d = guest_of(2);
 	m = frame_of(d, XE_GUEST_BASE + 20 * 4096);
 	table = dom(d)->vcpu[0]->cr3;
-	xe_assert(init_control(d, m, 0, 2) == -ENOENT && init_control(d, m, 4096 - 71, 0) == -EINVAL &&
+	xe_assert(init_control(d, m, 0, 2) == -ENOENT &&
+		  init_control(d, m, 4096 - 71, 0) == -EINVAL &&
 		  init_control(d, m, 4, 0) == -EINVAL && init_control(d, table, 0, 0) == -EINVAL &&
 		  init_control(d, 1ull << 40, 0, 0) == -EINVAL && !dom(d)->fifo);
 	for (uint32_t p = 1; p <= 6; p++)
@@ -306,7 +310,8 @@ static void test_fifo(void)
 	xe_assert(word[3] == (P | L | 1) && word[1] == (P | L | 2) && word[2] == (P | L));
 	xe_assert(EV(d, set_priority, 4, 15) == 0 && EV(d, set_priority, 4, 16) == -EINVAL &&
 		  EV(d, set_priority, 9, 0) == -EACCES && EV(d, set_priority, 64, 0) == -EINVAL);
-	xe_assert(EV(d, send, 4) == 0 && control->head[15] == 4 && control->ready == (1 | 1 << 8) << 7);
+	xe_assert(EV(d, send, 4) == 0 && control->head[15] == 4 &&
+		  control->ready == (1 | 1 << 8) << 7);
 	/* no control block on that vcpu: lost; masked: pending only, until unmasked */
 	xe_assert(EV(d, send, 6) == 0 && !word[6]);
 	word[5] = M;
@@ -387,7 +392,8 @@ static void check(void)
 			xe_assert(c->state != XE_CLOSED || p >= d->low_port);
 			xe_assert(c->vcpu < d->nvcpus);
 			if (c->state == XE_VIRQ)
-				xe_assert(d->vcpu[c->virq == 3 ? 0 : c->vcpu]->virq_port[c->virq] == p);
+				xe_assert(d->vcpu[c->virq == 3 ? 0 : c->vcpu]->virq_port[c->virq] ==
+					  p);
 			if (c->state != XE_INTERDOMAIN)
 				continue;
 			r = &dom(c->remote_dom)->evtchn[c->remote_port];
@@ -447,10 +453,13 @@ static void test_random(uint32_t seed)
 			EV(d[who], send, port);
 		}
 		check();
+		if (i % 1000 == 0)
+			xen_check(f.h);
 		expect_none(&f);
 	}
 	xe_assert(xe_domain_destroy(f.h, d[1]) == 0 && xe_domain_destroy(f.h, d[2]) == 0);
 	check();
+	xen_check(f.h);
 	xe_assert(xe_host_free_pages(f.h) == f.base);
 	stop(&f);
 }

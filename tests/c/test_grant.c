@@ -1,5 +1,5 @@
-/* Grants mapped and unmapped: the answers of real Xen to the same sequences; references, pins, flags,
- * handles, lifetimes. */
+/* Grants mapped and unmapped: the answers of real Xen to the same sequences; references, pins,
+ * flags, handles, lifetimes. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

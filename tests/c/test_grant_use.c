@@ -1,4 +1,5 @@
-/* Grants used at once, and the small operations: copy, transfer, swap, sizes, versions, bad arguments. */
+/* Grants used at once, and the small operations: copy, transfer, swap, sizes, versions, bad
+ * arguments. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

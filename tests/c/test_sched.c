@@ -230,7 +230,7 @@ static void test_context(void)
 		  call(0, 24, OP(is_up), 1, 0) == 1 && dom(d)->online_vcpus == 2);
 	/* by the control domain, on one that runs: registers only */
 	c.regs.rip = 0x1234;
-	xe_assert(xe_vcpu_set_context(f.h, cpu(1), &c) == 0 && cpu(1)->context->regs.rip == 0x1234 &&
+	xe_assert(xe_vcpu_set_context(f.h, cpu(1), &c) == 0 && cpu(1)->cpu.c.regs.rip == 0x1234 &&
 		  !cpu(1)->online);
 	c.ctrlreg[3] = 0;
 	xe_assert(xe_vcpu_set_context(f.h, cpu(1), &c) == -EOPNOTSUPP);
@@ -289,7 +289,8 @@ static void test_vcpu_info(void)
 
 static void test_time(void)
 {
-	const uint64_t gva = XE_GUEST_BASE + 9 * 4096, xen = 0xffff800000000000, none = 0x800000000000;
+	const uint64_t gva = XE_GUEST_BASE + 9 * 4096, xen = 0xffff800000000000,
+		       none = 0x800000000000;
 	struct xe_shared_info *s;
 	struct xe_vcpu_time_info t, copy;
 
@@ -306,7 +307,8 @@ static void test_time(void)
 	/* what a guest computes from it */
 	for (uint64_t later = 1; later < 1ull << 60; later *= 7)
 		xe_assert((uint64_t)((unsigned __int128)(later << t.tsc_shift) *
-				     t.tsc_to_system_mul >> 32) == later);
+					     t.tsc_to_system_mul >>
+				     32) == later);
 	/* anew when it comes to run */
 	pass(1000);
 	xe_assert(xe_domain_pause(f.h, d) == 0 && s->vcpu[0].time.system_time == 12345);
@@ -349,7 +351,8 @@ static void test_runstate(void)
 	xe_assert(r.time[XE_OFFLINE] == 3 && r.time[XE_RUNNING] == 115 && r.since == 118);
 	xe_assert(runstate(1).time[XE_BLOCKED] == 8);
 	/* the area: written at once, then whenever the state changes */
-	xe_assert(ns(0, OP(register_runstate_memory_area), 0xffff800000000000) == (uint64_t)-EFAULT &&
+	xe_assert(ns(0, OP(register_runstate_memory_area), 0xffff800000000000) ==
+			  (uint64_t)-EFAULT &&
 		  ns(0, OP(register_runstate_memory_area), BAD) == 0 &&
 		  ns(0, OP(register_runstate_memory_area), gva) == 0);
 	pass(2);
@@ -399,7 +402,8 @@ static void test_timers(void)
 	xe_assert(call(0, 24, OP(stop_periodic_timer), 0, 0) == 0 &&
 		  xe_host_next_timer(f.h) == XE_NEVER);
 	/* single shot */
-	xe_assert(call(0, 15, now + 50, 0, 0) == 0 && !take() && xe_host_next_timer(f.h) == now + 50);
+	xe_assert(call(0, 15, now + 50, 0, 0) == 0 && !take() &&
+		  xe_host_next_timer(f.h) == now + 50);
 	pass(49);
 	xe_assert(!take());
 	pass(1);
@@ -416,8 +420,7 @@ static void test_timers(void)
 	xe_assert(ns(0, OP(set_singleshot_timer), now - 1) == 0 && take() == tick &&
 		  xe_host_next_timer(f.h) == XE_NEVER);
 	xe_assert(ns(0, OP(set_singleshot_timer), UINT64_MAX) == 0 && take() == tick);
-	xe_assert(ns(0, OP(set_singleshot_timer), now + 7) == 0 &&
-		  call(1, 15, now + 7, 0, 0) == 0);
+	xe_assert(ns(0, OP(set_singleshot_timer), now + 7) == 0 && call(1, 15, now + 7, 0, 0) == 0);
 	pass(7);
 	xe_assert(take() == (tick | tick1));
 	xe_assert(call(0, 15, now + 5, 0, 0) == 0 && xe_domain_destroy(f.h, d) == 0 &&
@@ -466,7 +469,8 @@ static void test_poll(void)
 	/* until its port is pending, masked or not */
 	take();
 	s->mask[0] = 1u << a | 1u << b;
-	xe_assert(poll(0, ARR, 1, 0) == 0 && cpu(0)->blocked && xe_host_next_timer(f.h) == XE_NEVER);
+	xe_assert(poll(0, ARR, 1, 0) == 0 && cpu(0)->blocked &&
+		  xe_host_next_timer(f.h) == XE_NEVER);
 	xe_vcpu_info(f.h, cpu(0))->upcall_mask = 1;
 	xe_assert(call(1, 32, XE_ABI_evtchn_op_send, ARR + 4, 0) == 0 && cpu(0)->blocked);
 	xe_assert(call(1, 32, XE_ABI_evtchn_op_send, ARR, 0) == 0 && !cpu(0)->blocked &&
@@ -506,7 +510,8 @@ static int64_t watchdog(uint32_t id, uint32_t seconds)
 static void test_watchdog(void)
 {
 	begin(1);
-	xe_assert(watchdog(3, 1) == -EINVAL && watchdog(1, 0) == -EINVAL && watchdog(1, 5) == -EINVAL);
+	xe_assert(watchdog(3, 1) == -EINVAL && watchdog(1, 0) == -EINVAL &&
+		  watchdog(1, 5) == -EINVAL);
 	xe_assert(watchdog(0, UINT32_MAX) == 1 && watchdog(0, 3) == 2 &&
 		  watchdog(0, 3) == 0xffffffe4 && watchdog(1, 0) == 0 && watchdog(1, 0) == -EINVAL);
 	for (int i = 0; i < 5; i++) {
@@ -528,7 +533,8 @@ static void test_watchdog(void)
 
 static void test_shutdown(void)
 {
-	const struct xe_sched_remote_shutdown self = {.domain_id = SELF}, absent = {.domain_id = 77};
+	const struct xe_sched_remote_shutdown self = {.domain_id = SELF},
+					      absent = {.domain_id = 77};
 	struct xe_sched_remote_shutdown r = {.reason = 0x1fe};
 	uint32_t a[6] = {3}, reason = 0x102, other;
 	uint64_t *pending;

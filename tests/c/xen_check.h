@@ -1,8 +1,9 @@
 /* The invariants of a host's frames, recomputed from scratch: who refers to each frame and how, its
  * type, the lists of its owner, and that TLBs hold only what a walk would find.
  *
- * Sources of references: allocations, entries of all page tables, pins, base pointers, shared_info,
- * heartbeat pages, registered logs, devices that use grants, pages given for vcpu_info and event words. */
+ * Sources of references: allocations, entries of all page tables, pins, base pointers, GDTs,
+ * shared_info, vcpu_info and pages of event channels, heartbeat pages, registered logs, devices that
+ * use grants. */
 #ifndef XE_TEST_XEN_CHECK_H
 #define XE_TEST_XEN_CHECK_H
 
@@ -76,20 +77,37 @@ static inline void count_table(const struct xe_host *h, struct xen_refs *r, xe_m
 	}
 }
 
-/* A page that the domain has given for something that we write to; 0: none. */
-static inline void count_given(struct xen_refs *r, xe_mfn mfn)
+static inline void count_fifo(struct xen_refs *r, const struct xe_domain *d)
 {
-	if (!mfn)
-		return;
-	r[mfn].page++;
-	add_type(&r[mfn], XE_PGT_WRITABLE);
+	for (uint32_t i = 0; d->fifo && i < d->fifo->npages; i++) {
+		r[d->fifo->page[i]].page++;
+		add_type(&r[d->fifo->page[i]], XE_PGT_WRITABLE);
+	}
+	for (uint32_t i = 0; d->fifo && i < d->max_vcpus; i++) {
+		xe_mfn mfn = d->fifo->vcpu[i].mfn;
+
+		if (mfn) {
+			r[mfn].page++;
+			add_type(&r[mfn], XE_PGT_WRITABLE);
+		}
+	}
 }
 
 static inline void count_domain(const struct xe_host *h, struct xen_refs *r,
 				const struct xe_domain *d)
 {
 	for (uint32_t i = 0; i < d->nvcpus; i++) {
-		xe_mfn base[2] = {d->vcpu[i]->cr3, d->vcpu[i]->user_cr3};
+		const struct xe_vcpu *v = d->vcpu[i];
+		xe_mfn base[2] = {v->cr3, v->user_cr3};
+
+		for (uint64_t k = 0; k < (v->cpu.c.gdt_ents + 511) / 512; k++) {
+			r[v->cpu.c.gdt_frame[k]].page++;
+			add_type(&r[v->cpu.c.gdt_frame[k]], XE_PGT_SEG_DESC);
+		}
+		if (v->info_mfn) {
+			r[v->info_mfn].page++;
+			add_type(&r[v->info_mfn], XE_PGT_WRITABLE);
+		}
 
 		for (int k = 0; k < 2; k++) {
 			if (!base[k])
@@ -98,12 +116,7 @@ static inline void count_domain(const struct xe_host *h, struct xen_refs *r,
 			add_type(&r[base[k]], XE_PGT_LEVEL(4));
 		}
 	}
-	for (uint32_t i = 0; i < d->nvcpus; i++)
-		count_given(r, d->vcpu[i]->info_mfn);
-	for (uint32_t i = 0; d->fifo && i < d->fifo->npages; i++)
-		count_given(r, d->fifo->page[i]);
-	for (uint32_t i = 0; d->fifo && i < d->max_vcpus; i++)
-		count_given(r, d->fifo->vcpu[i].mfn);
+	count_fifo(r, d);
 	if (d->shared_mfn)
 		r[d->shared_mfn].page++;
 	if (d->hb_mfn)
