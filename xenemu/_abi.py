@@ -351,9 +351,9 @@ class UpdateVaFlags(IntFlag):
 
 class GrantFlag(IntFlag):
     type_mask = 3
-    invalid = 0  # kind: grants nothing
-    permit_access = 1  # kind: domid may use the frame
-    accept_transfer = 2  # kind: domid may transfer a frame to this entry
+    invalid = 0  # a type: grants nothing
+    permit_access = 1  # a type: domid may use the frame
+    accept_transfer = 2  # a type: domid may transfer a frame to this entry
     readonly = 1 << 2
     reading = 1 << 3  # in use; set and cleared by the hypervisor
     writing = 1 << 4  # likewise, writable
