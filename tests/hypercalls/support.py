@@ -11,7 +11,7 @@ import pytest
 
 from xenemu import Domain, HypercallError, Machine
 from xenemu.xen import PAGE_SIZE
-from xenemu.xen.structs.xen import shared_info
+from xenemu.xen.structs.xen import shared_info, vcpu_guest_context, vcpu_info
 
 UNMAPPED = 0xDEAD_BEEF_000  # the lower half of a guest's addresses is empty
 XEN_VA = 0xFFFF_8300_0000_0000
@@ -91,6 +91,21 @@ def mask(domain: Domain, port: int, on: bool = True) -> None:
     """What a kernel does to its shared_info so that a port makes no upcalls."""
     page = map_frame(domain, domain.info.shared_info_frame)
     write_bit(domain, page + shared_info.evtchn_mask.offset, port, on)
+
+
+def mask_upcalls(domain: Domain, vcpu: int = 0, on: bool = True) -> None:
+    """Likewise, so that a virtual CPU takes none at all."""
+    page = map_frame(domain, domain.info.shared_info_frame)
+    at = page + ctypes.sizeof(vcpu_info) * vcpu + vcpu_info.evtchn_upcall_mask.offset
+    domain.write(at, bytes([on]))
+
+
+def bring_up(domain: Domain, vcpu: int) -> None:
+    """Makes one of its virtual CPUs run, with the page tables of the first."""
+    context = vcpu_guest_context(flags=4)  # in kernel mode
+    context.ctrlreg[3] = domain.mfn_at(domain.start_info.pt_base) << 12
+    domain.hypercall.vcpu_op.initialise(vcpuid=vcpu, ctxt=context)
+    domain.hypercall.vcpu_op.up(vcpuid=vcpu)
 
 
 def is_pending(domain: Domain, port: int) -> bool:
