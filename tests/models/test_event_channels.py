@@ -12,15 +12,26 @@ from typing import Any
 from hypercalls.support import PRESENT_RO, PRESENT_RW, bring_up, map_frame, write_bit
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from models.event_channels import PORTS, SELF, TIMER, VIRQS, Cpu, Dom, Model, Port, Refused
+from models.event_channels import (
+    BUCKET,
+    DOM_EXC,
+    PORTS,
+    SELF,
+    TIMER,
+    VIRQS,
+    Cpu,
+    Dom,
+    Model,
+    Port,
+    Refused,
+)
 
 from xenemu import Domain, HypercallError, Machine
 from xenemu.xen import Shutdown
 from xenemu.xen.structs.xen import shared_info, vcpu_info
 
-MOST_DOMAINS, MOST_VCPUS, MOST_PORTS = 5, 3, 200
+MOST_DOMAINS, MOST_VCPUS = 5, 3
 INFO_SIZE = 64
-BUCKET_AND_MORE = 66
 ANY = st.integers(0, 99)  # an index into whatever there is
 VIRQ = st.sampled_from([0, 0, 1, 3, 3, 7, 12, 13, VIRQS - 1, VIRQS, 1 << 31])
 VCPU = st.sampled_from([0, 0, 0, 1, 1, 2, 3, 1 << 31])
@@ -65,10 +76,11 @@ class EventChannels(RuleBasedStateMachine):
 
     def port(self, domid: int, n: int) -> int:
         dom = self.model.doms.get(domid)
-        ports = list(dom.ports) if dom else []
-        odd = [0, dom.valid if dom else 1, PORTS, 0xFFFF_FFFF, len(ports) + 1]
-        ports = ports * (1 + 9 // (len(ports) + 1)) + odd
-        return ports[n % len(ports)]
+        if dom and dom.ports and n % 8:
+            ports = list(dom.ports)
+            return ports[-(n - n // 8) % len(ports)]
+        odd = [0, PORTS, 0xFFFF_FFFF, 1, 2, 3] + ([dom.valid - 1, dom.valid] if dom else [])
+        return odd[n // 8 % len(odd)]
 
     def guests(self) -> list[Dom]:
         return [dom for dom in self.model.doms.values() if dom.id]
@@ -109,13 +121,28 @@ class EventChannels(RuleBasedStateMachine):
         self.domains[domain.id] = domain
         self.shared[domain.id] = map_frame(domain, domain.info.shared_info_frame)
 
-    @initialize(vcpus=st.lists(st.integers(1, MOST_VCPUS), min_size=2, max_size=2))
-    def begin(self, vcpus: list[int]) -> None:
+    @initialize(
+        vcpus=st.lists(st.integers(1, MOST_VCPUS), min_size=2, max_size=2), wide=st.booleans()
+    )
+    def begin(self, vcpus: list[int], wide: bool) -> None:
+        """Domain 0 hears DOM_EXC; the others have a channel to it and one between them, a timer
+        and an IPI; if `wide`, in two words."""
         self.machine.run_for(1)
         self.adopt(self.control, 1, True)
         self.free = self.machine.free_pages
         for n in vcpus:
             self.add(n, False)
+        dom0, first, second = self.model.doms.values()
+        self.virq((dom0, 0), DOM_EXC, 0)
+        for dom in (first, second):
+            self.channel((dom, 0), (dom0, 0))
+            self.virq((dom, 0), TIMER, 0)
+            self.ipi((dom, 0), len(dom.cpus) - 1)
+            for port in range(4, BUCKET + 2) if wide else ():
+                self.ipi((dom, 0), 0)
+                if port < BUCKET - 2:
+                    self.op_on_port((dom, 0), "close", port)
+        self.channel((first, 0), (second, 0))
 
     # domains
 
@@ -197,12 +224,6 @@ class EventChannels(RuleBasedStateMachine):
             lambda call: call.event_channel_op.alloc_unbound(dom=domid, remote_dom=remote),
         )
 
-    @precondition(lambda self: all(len(d.ports) < MOST_PORTS for d in self.model.doms.values()))
-    @rule(who=ANY)
-    def alloc_many(self, who: int) -> None:
-        for _ in range(BUCKET_AND_MORE):
-            self.alloc_unbound(who, list(self.model.doms).index(self.caller(who)[0].id), 0)
-
     @rule(who=ANY, n=ANY, port=ANY)
     def bind_interdomain(self, who: int, n: int, port: int) -> None:
         caller, domid = self.caller(who), self.domid(n)
@@ -215,11 +236,7 @@ class EventChannels(RuleBasedStateMachine):
             ),
         )
 
-    @rule(a=ANY, b=ANY, loop=st.booleans())
-    def connect(self, a: int, b: int, loop: bool) -> None:
-        """Both steps, so that there are channels."""
-        first = self.caller(a)
-        second = first if loop else self.caller(b)
+    def channel(self, first: tuple[Dom, int], second: tuple[Dom, int]) -> None:
         port = self.agree(
             first,
             lambda: self.model.alloc_unbound(first[0], SELF, second[0].id),
@@ -233,23 +250,32 @@ class EventChannels(RuleBasedStateMachine):
             ),
         )
 
-    @rule(who=ANY, virq=VIRQ, vcpu=VCPU)
-    def bind_virq(self, who: int, virq: int, vcpu: int) -> None:
-        caller = self.caller(who)
+    @rule(a=ANY, b=ANY, loop=st.booleans())
+    def connect(self, a: int, b: int, loop: bool) -> None:
+        first = self.caller(a)
+        self.channel(first, first if loop else self.caller(b))
+
+    def virq(self, caller: tuple[Dom, int], virq: int, vcpu: int) -> None:
         self.agree(
             caller,
             lambda: self.model.bind_virq(caller[0], virq, vcpu),
             lambda call: call.event_channel_op.bind_virq(virq=virq, vcpu=vcpu),
         )
 
-    @rule(who=ANY, vcpu=VCPU)
-    def bind_ipi(self, who: int, vcpu: int) -> None:
-        caller = self.caller(who)
+    @rule(who=ANY, virq=VIRQ, vcpu=VCPU)
+    def bind_virq(self, who: int, virq: int, vcpu: int) -> None:
+        self.virq(self.caller(who), virq, vcpu)
+
+    def ipi(self, caller: tuple[Dom, int], vcpu: int) -> None:
         self.agree(
             caller,
             lambda: self.model.bind_ipi(caller[0], vcpu),
             lambda call: call.event_channel_op.bind_ipi(vcpu=vcpu),
         )
+
+    @rule(who=ANY, vcpu=VCPU)
+    def bind_ipi(self, who: int, vcpu: int) -> None:
+        self.ipi(self.caller(who), vcpu)
 
     @rule(who=ANY, n=ANY, vcpu=VCPU)
     def bind_vcpu(self, who: int, n: int, vcpu: int) -> None:
@@ -261,15 +287,23 @@ class EventChannels(RuleBasedStateMachine):
             lambda call: call.event_channel_op.bind_vcpu(port=port, vcpu=vcpu),
         )
 
-    @rule(who=ANY, n=ANY, op=st.sampled_from(["close", "send", "send", "send", "unmask"]))
-    def on_port(self, who: int, n: int, op: str) -> None:
-        caller = self.caller(who)
-        port = self.port(caller[0].id, n)
+    def op_on_port(self, caller: tuple[Dom, int], op: str, port: int) -> None:
         self.agree(
             caller,
             lambda: getattr(self.model, op)(caller[0], port),
             lambda call: getattr(call.event_channel_op, op)(port=port),
         )
+
+    @rule(who=ANY, n=ANY, op=st.sampled_from(["close", "unmask", "unmask"]))
+    def on_port(self, who: int, n: int, op: str) -> None:
+        caller = self.caller(who)
+        self.op_on_port(caller, op, self.port(caller[0].id, n))
+
+    @rule(who=ANY, ns=st.lists(ANY, min_size=1, max_size=5))
+    def send(self, who: int, ns: list[int]) -> None:
+        caller = self.caller(who)
+        for n in ns:
+            self.op_on_port(caller, "send", self.port(caller[0].id, n))
 
     @rule(who=ANY, n=ANY, port=ANY)
     def status(self, who: int, n: int, port: int) -> None:
@@ -323,6 +357,17 @@ class EventChannels(RuleBasedStateMachine):
                 lambda call: call.sched_op.poll(ports=ports),
             )
 
+    @rule(who=ANY, ns=st.lists(ANY, min_size=1, max_size=2))
+    def sleep_on(self, who: int, ns: list[int]) -> None:
+        """As a kernel polls: on masked ports of which the events are taken, without upcalls."""
+        dom, vcpu = self.caller(who)
+        for n in ns:
+            port = self.port(dom.id, n) % PORTS
+            self.write(dom, "mask", port, True)
+            self.write(dom, "pending", port, False)
+        self.write_upcall_mask(dom, vcpu, True)
+        self.poll(who, ns)
+
     @rule(who=ANY, vcpu=st.integers(0, MOST_VCPUS - 1))
     def move_info(self, who: int, vcpu: int) -> None:
         dom, own = caller = self.caller(who)
@@ -353,27 +398,30 @@ class EventChannels(RuleBasedStateMachine):
         if dom.id not in self.tainted:
             assert self.domains[dom.id].take_event() == self.model.take_event(dom)
 
+    def write(self, dom: Dom, kind: str, port: int, on: bool) -> None:
+        bits = dom.mask if kind == "mask" else dom.pending
+        (bits.add if on else bits.discard)(port)
+        at = self.shared[dom.id] + getattr(shared_info, f"evtchn_{kind}").offset
+        write_bit(self.domains[dom.id], at, port, on)
+
     @rule(who=ANY, n=ANY, kind=st.sampled_from(["mask", "mask", "pending"]), on=st.booleans())
     def scribble(self, who: int, n: int, kind: str, on: bool) -> None:
         """A guest writes to its bitmaps what it likes."""
         dom, _ = self.caller(who)
-        port = self.port(dom.id, n) % PORTS
-        bits = dom.mask if kind == "mask" else dom.pending
-        (bits.add if on else bits.discard)(port)
+        self.write(dom, kind, self.port(dom.id, n) % PORTS, on)
         if kind == "pending" and on:
             self.tainted.add(dom.id)
-        at = self.shared[dom.id] + getattr(shared_info, f"evtchn_{kind}").offset
-        write_bit(self.domains[dom.id], at, port, on)
+
+    def write_upcall_mask(self, dom: Dom, vcpu: int, on: bool) -> None:
+        dom.cpus[vcpu].masked = on
+        domain, info = self.domains[dom.id], self.shared[dom.id] + INFO_SIZE * vcpu
+        if dom.cpus[vcpu].moved:
+            info = domain.gva(20 + vcpu) + 128
+        domain.write(info + vcpu_info.evtchn_upcall_mask.offset, bytes([on]))
 
     @rule(who=ANY, on=st.booleans())
     def mask_upcalls(self, who: int, on: bool) -> None:
-        dom, vcpu = self.caller(who)
-        dom.cpus[vcpu].masked = on
-        at = vcpu_info.evtchn_upcall_mask.offset
-        if dom.cpus[vcpu].moved:
-            self.domains[dom.id].write(self.domains[dom.id].gva(20 + vcpu) + 128 + at, bytes([on]))
-        else:
-            self.domains[dom.id].write(self.shared[dom.id] + INFO_SIZE * vcpu + at, bytes([on]))
+        self.write_upcall_mask(*self.caller(who), on)
 
     # what must hold after each step
 
@@ -396,7 +444,7 @@ class EventChannels(RuleBasedStateMachine):
     def the_same_ports(self) -> None:
         status = self.control.hypercall.event_channel_op.status
         for dom in self.model.doms.values():
-            for port in {0, *range(len(dom.ports) + 2), *dom.ports, dom.valid - 1}:
+            for port in {0, 1, 2, 3, *dom.ports, dom.valid - 1}:
                 if port < dom.valid:
                     got = as_port(status(dom=dom.id, port=port))
                     assert got == dom.ports.get(port, Port("closed")), (dom.id, port)
