@@ -7,11 +7,12 @@ makes up to 160,000 in some minutes, others each time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from random import Random
 
-from hypercalls.support import PRESENT_RO, PRESENT_RW, bring_up, map_frame, write_bit
+from hypercalls.support import PRESENT_RO, PRESENT_RW
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
+from models.event_channel_host import EventChannelHost, as_port, bits
 from models.event_channels import (
     BUCKET,
     DOM_EXC,
@@ -19,107 +20,20 @@ from models.event_channels import (
     SELF,
     TIMER,
     VIRQS,
-    Cpu,
-    Dom,
-    Model,
     Port,
-    Refused,
 )
 
-from xenemu import Domain, HypercallError, Machine
 from xenemu.xen import Shutdown
-from xenemu.xen.structs.xen import shared_info, vcpu_info
 
 MOST_DOMAINS, MOST_VCPUS = 5, 3
-INFO_SIZE = 64
+TRAFFIC = 20
 ANY = st.integers(0, 99)  # an index into whatever there is
 VIRQ = st.sampled_from([0, 0, 1, 3, 3, 7, 12, 13, VIRQS - 1, VIRQS, 1 << 31])
 VCPU = st.sampled_from([0, 0, 0, 1, 1, 2, 3, 1 << 31])
 
 
-class EventChannels(RuleBasedStateMachine):
-    """Real domains and their models have the same ids."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.machine = Machine(memory_mib=16, control_memory_mib=1)
-        self.model = Model()
-        self.domains: dict[int, Domain] = {}
-        self.shared: dict[int, int] = {}  # where each domain has its shared_info
-        self.infos: dict[tuple[int, int], int] = {}  # frames of vcpu_infos that were moved
-        self.views: dict[int, int] = {}  # where domain 0 has a frame of another
-        self.tainted: set[int] = set()  # domains that have set pending bits themselves
-
-    def teardown(self) -> None:
-        self.machine.close()
-
-    @property
-    def control(self) -> Domain:
-        return self.machine.control
-
-    # what a rule chooses
-
-    def caller(self, n: int) -> tuple[Dom, int]:
-        """A virtual CPU that can make a call."""
-        able = [
-            (dom, vcpu)
-            for dom in self.model.doms.values()
-            if dom.runs
-            for vcpu, cpu in enumerate(dom.cpus)
-            if cpu.up
-        ]
-        return able[n % len(able)]
-
-    def domid(self, n: int) -> int:
-        ids = [*self.model.doms, *self.model.doms, SELF, SELF, 77, 0xFFFF]
-        return ids[n % len(ids)]
-
-    def port(self, domid: int, n: int) -> int:
-        dom = self.model.doms.get(domid)
-        if dom and dom.ports and n % 8:
-            ports = list(dom.ports)
-            return ports[-(n - n // 8) % len(ports)]
-        odd = [0, PORTS, 0xFFFF_FFFF, 1, 2, 3] + ([dom.valid - 1, dom.valid] if dom else [])
-        return odd[n // 8 % len(odd)]
-
-    def guests(self) -> list[Dom]:
-        return [dom for dom in self.model.doms.values() if dom.id]
-
-    # both do the same
-
-    def agree(
-        self, who: tuple[Dom, int], model: Callable[[], Any], real: Callable[[Any], Any]
-    ) -> Any:
-        """The answer of both."""
-        dom, vcpu = who
-        dom.cpus[vcpu].wake()  # who calls runs
-        want: Any
-        got: Any
-        try:
-            want = model()
-        except Refused as refusal:
-            want = refusal.code, "refused"
-        try:
-            got = real(self.domains[dom.id].vcpu(vcpu).hypercall)
-        except HypercallError as error:
-            got = error.errno, "refused"
-        assert got == want
-        return got
-
-    def add(self, vcpus: int, privileged: bool) -> None:
-        domain = self.machine.create_domain(1, vcpus=vcpus, privileged=privileged)
-        self.adopt(domain, vcpus, privileged)
-
-    def adopt(self, domain: Domain, vcpus: int, privileged: bool) -> None:
-        for n in range(vcpus):
-            if n:
-                bring_up(domain, n)
-            domain.hypercall.vcpu_op.stop_periodic_timer(vcpuid=n)
-        infos = domain.shared_info.vcpu_info
-        cpus = [Cpu(masked=bool(infos[n].evtchn_upcall_mask)) for n in range(vcpus)]
-        self.model.doms[domain.id] = Dom(domain.id, privileged, cpus)
-        self.domains[domain.id] = domain
-        self.shared[domain.id] = map_frame(domain, domain.info.shared_info_frame)
+class EventChannels(EventChannelHost):
+    """What domains do, in any order."""
 
     @initialize(
         vcpus=st.lists(st.integers(1, MOST_VCPUS), min_size=2, max_size=2), wide=st.booleans()
@@ -134,15 +48,17 @@ class EventChannels(RuleBasedStateMachine):
             self.add(n, False)
         dom0, first, second = self.model.doms.values()
         self.virq((dom0, 0), DOM_EXC, 0)
+        fill = range(1, BUCKET - 2 if wide else 1)
         for dom in (first, second):
+            for _ in fill:
+                self.ipi((dom, 0), 0)
             self.channel((dom, 0), (dom0, 0))
             self.virq((dom, 0), TIMER, 0)
             self.ipi((dom, 0), len(dom.cpus) - 1)
-            for port in range(4, BUCKET + 2) if wide else ():
-                self.ipi((dom, 0), 0)
-                if port < BUCKET - 2:
-                    self.op_on_port((dom, 0), "close", port)
         self.channel((first, 0), (second, 0))
+        for dom in (first, second):
+            for port in fill:
+                self.op_on_port((dom, 0), "close", port)
 
     # domains
 
@@ -161,11 +77,6 @@ class EventChannels(RuleBasedStateMachine):
         if not dom.held:
             self.forget(dom.id)
 
-    def forget(self, domid: int) -> None:
-        del self.domains[domid], self.shared[domid]
-        self.tainted.discard(domid)
-        self.infos = {at: mfn for at, mfn in self.infos.items() if at[0] != domid}
-
     @precondition(lambda self: any(not d.dying and not d.held for d in self.guests()))
     @rule(n=ANY)
     def hold(self, n: int) -> None:
@@ -183,6 +94,7 @@ class EventChannels(RuleBasedStateMachine):
     def release(self, n: int) -> None:
         able = [dom for dom in self.guests() if dom.held]
         dom = able[n % len(able)]
+        self.take(0)
         page, mfn = self.control.gva(100 + dom.id), self.views.pop(dom.id)
         self.control.hypercall.update_va_mapping(page, mfn << 12 | PRESENT_RW)
         self.model.release(dom)
@@ -227,7 +139,9 @@ class EventChannels(RuleBasedStateMachine):
     @rule(who=ANY, n=ANY, port=ANY)
     def bind_interdomain(self, who: int, n: int, port: int) -> None:
         caller, domid = self.caller(who), self.domid(n)
-        remote = self.port(domid, port)
+        dom = self.model.doms.get(domid, caller[0])
+        waiting = [p for p, end in dom.ports.items() if end.kind == "unbound"]
+        remote = waiting[port % len(waiting)] if waiting and port % 3 else self.port(domid, port)
         self.agree(
             caller,
             lambda: self.model.bind_interdomain(caller[0], domid, remote),
@@ -236,42 +150,14 @@ class EventChannels(RuleBasedStateMachine):
             ),
         )
 
-    def channel(self, first: tuple[Dom, int], second: tuple[Dom, int]) -> None:
-        port = self.agree(
-            first,
-            lambda: self.model.alloc_unbound(first[0], SELF, second[0].id),
-            lambda call: call.event_channel_op.alloc_unbound(remote_dom=second[0].id),
-        )
-        self.agree(
-            second,
-            lambda: self.model.bind_interdomain(second[0], first[0].id, port),
-            lambda call: call.event_channel_op.bind_interdomain(
-                remote_dom=first[0].id, remote_port=port
-            ),
-        )
-
     @rule(a=ANY, b=ANY, loop=st.booleans())
     def connect(self, a: int, b: int, loop: bool) -> None:
         first = self.caller(a)
         self.channel(first, first if loop else self.caller(b))
 
-    def virq(self, caller: tuple[Dom, int], virq: int, vcpu: int) -> None:
-        self.agree(
-            caller,
-            lambda: self.model.bind_virq(caller[0], virq, vcpu),
-            lambda call: call.event_channel_op.bind_virq(virq=virq, vcpu=vcpu),
-        )
-
     @rule(who=ANY, virq=VIRQ, vcpu=VCPU)
     def bind_virq(self, who: int, virq: int, vcpu: int) -> None:
         self.virq(self.caller(who), virq, vcpu)
-
-    def ipi(self, caller: tuple[Dom, int], vcpu: int) -> None:
-        self.agree(
-            caller,
-            lambda: self.model.bind_ipi(caller[0], vcpu),
-            lambda call: call.event_channel_op.bind_ipi(vcpu=vcpu),
-        )
 
     @rule(who=ANY, vcpu=VCPU)
     def bind_ipi(self, who: int, vcpu: int) -> None:
@@ -285,13 +171,6 @@ class EventChannels(RuleBasedStateMachine):
             caller,
             lambda: self.model.bind_vcpu(caller[0], port, vcpu),
             lambda call: call.event_channel_op.bind_vcpu(port=port, vcpu=vcpu),
-        )
-
-    def op_on_port(self, caller: tuple[Dom, int], op: str, port: int) -> None:
-        self.agree(
-            caller,
-            lambda: getattr(self.model, op)(caller[0], port),
-            lambda call: getattr(call.event_channel_op, op)(port=port),
         )
 
     @rule(who=ANY, n=ANY, op=st.sampled_from(["close", "unmask", "unmask"]))
@@ -395,14 +274,8 @@ class EventChannels(RuleBasedStateMachine):
     @rule(who=ANY)
     def take(self, who: int) -> None:
         dom, _ = self.caller(who)
-        if dom.id not in self.tainted:
+        for _ in range(who % 4 + 1 if dom.id not in self.tainted else 0):
             assert self.domains[dom.id].take_event() == self.model.take_event(dom)
-
-    def write(self, dom: Dom, kind: str, port: int, on: bool) -> None:
-        bits = dom.mask if kind == "mask" else dom.pending
-        (bits.add if on else bits.discard)(port)
-        at = self.shared[dom.id] + getattr(shared_info, f"evtchn_{kind}").offset
-        write_bit(self.domains[dom.id], at, port, on)
 
     @rule(who=ANY, n=ANY, kind=st.sampled_from(["mask", "mask", "pending"]), on=st.booleans())
     def scribble(self, who: int, n: int, kind: str, on: bool) -> None:
@@ -412,24 +285,35 @@ class EventChannels(RuleBasedStateMachine):
         if kind == "pending" and on:
             self.tainted.add(dom.id)
 
-    def write_upcall_mask(self, dom: Dom, vcpu: int, on: bool) -> None:
-        dom.cpus[vcpu].masked = on
-        domain, info = self.domains[dom.id], self.shared[dom.id] + INFO_SIZE * vcpu
-        if dom.cpus[vcpu].moved:
-            info = domain.gva(20 + vcpu) + 128
-        domain.write(info + vcpu_info.evtchn_upcall_mask.offset, bytes([on]))
-
     @rule(who=ANY, on=st.booleans())
     def mask_upcalls(self, who: int, on: bool) -> None:
         self.write_upcall_mask(*self.caller(who), on)
 
-    # what must hold after each step
+    @rule(seed=st.integers(0, 1 << 32))
+    def traffic(self, seed: int) -> None:
+        """Much of what changes no port."""
+        rng = Random(seed)
 
-    def info_of(self, dom: Dom, vcpu: int, info: Any) -> Any:
-        if not dom.cpus[vcpu].moved:
-            return info.vcpu_info[vcpu]
-        raw = self.machine.read_frame(self.infos[dom.id, vcpu], 128, INFO_SIZE)
-        return vcpu_info.from_buffer_copy(raw)
+        def n() -> int:
+            return rng.randrange(1000)
+
+        acts: list[Callable[[], None]] = [
+            lambda: self.send(n(), [n(), n()]),
+            lambda: self.sleep_on(n(), [n()] * rng.randrange(1, 3)),
+            lambda: self.poll(n(), [n(), n()]),
+            lambda: self.block(n()),
+            lambda: self.take(n()),
+            lambda: self.on_port(n(), n(), "unmask"),
+            lambda: self.scribble(n(), n(), "mask", n() % 4 == 0),
+            lambda: self.mask_upcalls(n(), n() % 4 == 0),
+            lambda: self.ring(n()),
+        ]
+        for act in rng.choices(acts, weights=(6, 3, 1, 1, 3, 1, 2, 1, 1), k=TRAFFIC):
+            act()
+            self.the_same_bits()
+            self.the_same_virtual_cpus()
+
+    # what must hold after each step
 
     @invariant()
     def the_same_domains(self) -> None:
@@ -491,14 +375,6 @@ class EventChannels(RuleBasedStateMachine):
         for (domid, _), mfn in self.infos.items():
             if not self.model.doms[domid].dying:
                 assert self.machine.frame(mfn).owner == domid
-
-
-def bits(words: Any) -> set[int]:
-    return {i * 64 + b for i, word in enumerate(words) if word for b in range(64) if word >> b & 1}
-
-
-def as_port(status: Any) -> Port:
-    return Port(status.status.name, status.vcpu, status.dom, status.port, status.virq)
 
 
 TestEventChannels = EventChannels.TestCase
