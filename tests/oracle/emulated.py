@@ -1,0 +1,138 @@
+"""Runs scripts in the control domain of an emulated host."""
+
+from __future__ import annotations
+
+import errno
+import struct
+
+from oracle.script import (
+    CALCULATIONS,
+    FIRST_PFN,
+    MASK,
+    PAGE_SIZE,
+    VARIABLES,
+    VIRT_BASE,
+    Calc,
+    Call,
+    Dump,
+    Expr,
+    Load,
+    Op,
+    Print,
+    Script,
+    Show,
+    Store,
+    Write,
+)
+from xenemu.machine import Machine
+
+MACHINE_FRAMES = 512 * 256
+DOMAIN_PAGES = 64 * 256
+PTE_MFN = 0x000F_FFFF_FFFF_F000
+
+
+def gva(page: int, offset: int = 0) -> int:
+    return VIRT_BASE + (FIRST_PFN + page) * PAGE_SIZE + offset
+
+
+class EmulatedXen:
+    """A host and its control domain."""
+
+    def __init__(self) -> None:
+        self.machine = Machine(frames=MACHINE_FRAMES)
+        self.core = self.machine.core
+        self.domid = self.core.create_domain(
+            pages=DOMAIN_PAGES, max_pages=2**32 - 1, window_pages=0, privileged=True, ip=0x0A000001
+        )
+        self.core.unpause(self.domid)
+        self.var = [0] * VARIABLES
+        self.frames = [self.frame(FIRST_PFN + page) for page in range(64)]
+
+    def frame(self, pfn: int) -> int:
+        """The frame that the direct map has there."""
+        return self.core.guest_translate(self.domid, VIRT_BASE + pfn * PAGE_SIZE) // PAGE_SIZE
+
+    def table(self, level: int) -> int:
+        """The frame of the table of this level that maps page 0."""
+        pfns = {self.frame(pfn): pfn for pfn in range(DOMAIN_PAGES - 64, DOMAIN_PAGES)}
+        mfn = self.frame(DOMAIN_PAGES - 1)
+        for above in range(4, level, -1):
+            slot = gva(0) >> 12 + 9 * (above - 1) & 511
+            entry = self.read(VIRT_BASE + pfns[mfn] * PAGE_SIZE + 8 * slot, 8)
+            assert entry is not None
+            mfn = (struct.unpack("<Q", entry)[0] & PTE_MFN) // PAGE_SIZE
+        return mfn
+
+    def base(self, e: Expr) -> int:
+        match e.kind:
+            case "":
+                return 0
+            case "va":
+                return gva(e.index)
+            case "mfn":
+                return self.frames[e.index]
+            case "v":
+                return self.var[e.index]
+            case "pte":
+                return self.table(1) * PAGE_SIZE + (FIRST_PFN + e.index & 511) * 8
+        return self.table(e.index) if e.index else self.shared_info()
+
+    def shared_info(self) -> int:
+        return self.frame(DOMAIN_PAGES - 68) * PAGE_SIZE
+
+    def value(self, e: Expr) -> int:
+        return (self.base(e) << e.shift) + e.add & MASK
+
+    def read(self, address: int, n: int) -> bytes | None:
+        """None: it faults."""
+        try:
+            return self.core.guest_read(self.domid, address, n)
+        except OSError as e:
+            assert e.errno == errno.EFAULT
+            return None
+
+    def write(self, page: int, offset: int, data: bytes) -> None:
+        try:
+            self.core.guest_write(self.domid, gva(page, offset), data)
+        except OSError as e:
+            assert e.errno == errno.EFAULT
+
+    def call(self, op: Call) -> str:
+        done = 0
+        while True:
+            args = [self.value(a) for a in op.args]
+            result = self.core.hypercall(self.domid, op.nr, *args)
+            self.var[0] = result & MASK
+            if not op.most:
+                return str(result)
+            if result < 0 or (done := done + 1) >= op.most:
+                return f"{done} {result}"
+
+    def run(self, script: Script) -> list[str]:
+        """The script's lines."""
+        return [line for op in script.ops if (line := self.step(op)) is not None]
+
+    def step(self, op: Op) -> str | None:
+        match op:
+            case Write():
+                self.write(op.page, op.offset, op.data)
+            case Store():
+                data = struct.pack("<Q", self.value(op.value))
+                self.write(op.page, op.offset, data[: op.width])
+            case Load():
+                read = self.read(gva(op.page, op.offset), op.width)
+                self.var[op.var] = int.from_bytes(read or b"", "little")
+            case Calc():
+                a, b = self.value(op.a), self.value(op.b)
+                self.var[op.var] = CALCULATIONS[op.sign](a, b)
+            case Call():
+                return self.call(op)
+            case Show():
+                read = self.read(gva(op.page, op.offset), op.width)
+                return "fault" if read is None else hex(int.from_bytes(read, "little") & op.mask)
+            case Dump():
+                read = self.read(gva(op.page, op.offset), op.size)
+                return "fault" if read is None else read.hex()
+            case Print():
+                return hex(self.value(op.value))
+        return None
