@@ -1,0 +1,210 @@
+"""Random sequences of hypercalls on real Xen and on xenemu: where do they differ?
+
+    python tests/oracle/differential.py --topic event --seed 3 --calls 20000
+    python tests/oracle/differential.py --replay FILE
+
+Each run of real Xen takes a prologue and many episodes; the first line that differs in an episode
+counts. A difference of a new kind is made as short as it gets, by leaving out steps, and printed as a
+script with both answers. Ends with 1 if there was one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from oracle.emulated import EmulatedXen
+from oracle.real import RealXen, RealXenFailed, find_real_xen
+from oracle.script import Call, Op, Script, Shown
+from oracle.text import Line, parse, render, script_of, with_answers
+from oracle.topics import TOPICS, Topic
+
+Steps = list[list[Op]]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A prologue and episodes of steps; the first step of an episode resets."""
+
+    prologue: list[Op]
+    episodes: list[Steps]
+
+    def script(self) -> Script:
+        steps = (op for episode in self.episodes for step in episode for op in step)
+        return Script([*self.prologue, *steps])
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where an episode's lines begin to differ."""
+
+    episode: int
+    step: int
+    op: Shown
+    real: str
+    emulated: str
+
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        """Those of one kind are worth one look."""
+        label = self.op.label.split(" 0x")[0]
+        return (label, self.real, self.emulated) if isinstance(self.op, Call) else (label, "", "")
+
+
+def generate(topic: Topic, calls: int, episode_steps: int) -> Run:
+    """As many whole episodes as make this number of calls."""
+    topic.prologue()
+    prologue, topic.s.ops = topic.s.ops, []
+    episodes: list[Steps] = []
+    while calls > 0:
+        steps: Steps = []
+        for make in [topic.reset, *[topic.step] * episode_steps]:
+            make()
+            calls -= sum(isinstance(op, Shown) and op.label != "?" for op in topic.s.ops) > 0
+            steps.append(topic.s.ops)
+            topic.s.ops = []
+        episodes.append(steps)
+    return Run(prologue, episodes)
+
+
+def differences(run: Run, real: Iterable[str], emulated: Iterable[str]) -> Iterator[Difference]:
+    """The first one of each episode. A label `?` says that lines are not to be compared."""
+    lines = zip(real, emulated, strict=False)
+    for op, (a, b) in zip((o for o in run.prologue if isinstance(o, Shown)), lines, strict=False):
+        if a != b and op.label != "?":
+            yield Difference(-1, 0, op, a, b)
+    for e, episode in enumerate(run.episodes):
+        found = False
+        for i, step in enumerate(episode):
+            for op in step:
+                if not isinstance(op, Shown):
+                    continue
+                a, b = next(lines, ("", ""))
+                if a != b and op.label != "?" and not found:
+                    found = True
+                    yield Difference(e, i, op, a, b)
+
+
+class Differential:
+    """Runs, compares, minimises."""
+
+    def __init__(self, xen: RealXen, runs: int) -> None:
+        self.xen = xen
+        self.runs_left = runs
+
+    def compare(self, run: Run) -> list[Difference]:
+        script = run.script()
+        return list(differences(run, self.xen.run(script), EmulatedXen().run(script)))
+
+    def still_differs(self, prologue: list[Op], steps: Steps, kind: tuple[str, str, str]) -> bool:
+        self.runs_left -= 1
+        try:
+            found = self.compare(Run(prologue, [steps]))
+        except RealXenFailed:
+            return False
+        return any(d.kind == kind for d in found)
+
+    def minimise(self, run: Run, difference: Difference) -> Steps:
+        """The shortest episode that still differs in this way; the runs may be used up before."""
+        if difference.episode < 0:
+            return []
+        steps = run.episodes[difference.episode][: difference.step + 1]
+        if not self.still_differs(run.prologue, steps, difference.kind):
+            earlier = [s for e in run.episodes[: difference.episode] for s in e]
+            steps = [*earlier, *steps]
+        size = len(steps) // 2
+        while size and self.runs_left > 0:
+            at = 0
+            while at < len(steps) - 1 and self.runs_left > 0:
+                fewer = steps[:at] + steps[min(at + size, len(steps) - 1) :]
+                if len(fewer) < len(steps) and self.still_differs(
+                    run.prologue, fewer, difference.kind
+                ):
+                    steps = fewer
+                else:
+                    at += size
+            size //= 2
+        return steps
+
+    def report(self, run: Run, difference: Difference) -> str:
+        """A script with both answers where they differ."""
+        self.runs_left = max(self.runs_left, 1)
+        steps = self.minimise(run, difference)
+        script = Run(run.prologue, [steps]).script()
+        real, emulated = self.xen.run(script), EmulatedXen().run(script)
+        skip = 0 if difference.episode < 0 else len(run.prologue)
+        lines = list(with_answers(script.ops, real))
+        mine = list(with_answers(script.ops, emulated))
+        out = []
+        for line, other in zip(lines[skip:], mine[skip:], strict=True):
+            out.append(str(line))
+            if line.answer != other.answer and isinstance(line.op, Shown) and line.op.label != "?":
+                out[-1] += f"   <== xenemu: {other.answer}"
+        return "\n".join(out)
+
+
+def replay(xen: RealXen, path: Path) -> int:
+    """Runs a script on both and prints it with real Xen's answers; 1 if xenemu's differ."""
+    lines = parse(path.read_text(encoding="utf-8"))
+    script = script_of(lines)
+    real, emulated = xen.run(script, at_once=True), EmulatedXen().run(script)
+    theirs: list[Line] = list(with_answers(script.ops, real))
+    different = 0
+    for line, mine in zip(theirs, with_answers(script.ops, emulated), strict=True):
+        same = line.answer == mine.answer
+        different += not same
+        print(render([line]).rstrip() + ("" if same else f"   <== xenemu: {mine.answer}"))
+    return int(different > 0)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--topic", choices=[*TOPICS, "all"], default="all")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--calls", type=int, default=20000)
+    parser.add_argument("--per-run", type=int, default=2000, help="calls of one boot of real Xen")
+    parser.add_argument("--episode", type=int, default=40, help="steps of an episode")
+    parser.add_argument("--minimise", type=int, default=60, help="runs for one difference")
+    parser.add_argument("--most", type=int, default=20, help="differences to show")
+    parser.add_argument("--replay", type=Path)
+    args = parser.parse_args()
+    xen = find_real_xen()
+    if args.replay:
+        return replay(xen, args.replay)
+    topics = list(TOPICS) if args.topic == "all" else [args.topic]
+    seen: dict[tuple[str, str, str, str], int] = {}
+    left = args.calls
+    seed = args.seed
+    while left > 0:
+        name = topics[seed % len(topics)]
+        run = generate(TOPICS[name](Random(f"{name} {seed}")), min(left, args.per_run), args.episode)
+        try:
+            found = Differential(xen, 0).compare(run)
+        except RealXenFailed as e:
+            print(f"== {name}, seed {seed}: {e}", flush=True)
+            found = []
+        for difference in found:
+            key = (name, *difference.kind)
+            seen[key] = seen.get(key, 0) + 1
+            if seen[key] == 1 and len(seen) <= args.most:
+                print(f"== {name}, seed {seed}: {difference.op.label}: "
+                      f"{difference.real}, xenemu {difference.emulated}", flush=True)
+                if args.minimise:
+                    print(Differential(xen, args.minimise).report(run, difference), flush=True)
+        left -= args.per_run
+        seed += 1
+    print(f"{args.calls} calls, {len(seen)} kinds of differences")
+    for key, n in sorted(seen.items(), key=lambda item: -item[1]):
+        print(f"{n:6} {' | '.join(key)}")
+    return int(bool(seen))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
