@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -22,11 +22,12 @@ if __name__ == "__main__":
 
 from oracle.emulated import EmulatedXen
 from oracle.real import RealXen, RealXenFailed, find_real_xen
-from oracle.script import Call, Op, Script, Shown
+from oracle.script import Call, Dump, Op, Script, Show, Shown
 from oracle.text import Line, parse, render, script_of, with_answers
 from oracle.topics import TOPICS, Topic
 
 Steps = list[list[Op]]
+Kind = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Difference:
     emulated: str
 
     @property
-    def kind(self) -> tuple[str, str, str]:
+    def kind(self) -> Kind:
         """Those of one kind are worth one look."""
         label = self.op.label.split(" 0x")[0]
         return (label, self.real, self.emulated) if isinstance(self.op, Call) else (label, "", "")
@@ -95,58 +96,60 @@ def differences(run: Run, real: Iterable[str], emulated: Iterable[str]) -> Itera
 class Differential:
     """Runs, compares, minimises."""
 
-    def __init__(self, xen: RealXen, runs: int) -> None:
+    def __init__(self, xen: RealXen) -> None:
         self.xen = xen
-        self.runs_left = runs
 
     def compare(self, run: Run) -> list[Difference]:
         script = run.script()
         return list(differences(run, self.xen.run(script), EmulatedXen().run(script)))
 
-    def still_differs(self, prologue: list[Op], steps: Steps, kind: tuple[str, str, str]) -> bool:
-        self.runs_left -= 1
+    def which_differ(self, run: Run, kind: Kind, candidates: Sequence[Steps]) -> list[bool]:
+        """Which of these, as episodes of one run, still differ in this way."""
         try:
-            found = self.compare(Run(prologue, [steps]))
+            found = self.compare(Run(run.prologue, [[run.episodes[0][0], *c] for c in candidates]))
         except RealXenFailed:
-            return False
-        return any(d.kind == kind for d in found)
+            return [False] * len(candidates)
+        differ = {d.episode for d in found if d.kind == kind}
+        return [n in differ for n in range(len(candidates))]
 
-    def minimise(self, run: Run, difference: Difference) -> Steps:
-        """The shortest episode that still differs in this way; the runs may be used up before."""
-        if difference.episode < 0:
-            return []
-        steps = run.episodes[difference.episode][: difference.step + 1]
-        if not self.still_differs(run.prologue, steps, difference.kind):
-            earlier = [s for e in run.episodes[: difference.episode] for s in e]
-            steps = [*earlier, *steps]
-        size = len(steps) // 2
-        while size and self.runs_left > 0:
-            at = 0
-            while at < len(steps) - 1 and self.runs_left > 0:
-                fewer = steps[:at] + steps[min(at + size, len(steps) - 1) :]
-                if len(fewer) < len(steps) and self.still_differs(
-                    run.prologue, fewer, difference.kind
-                ):
-                    steps = fewer
-                else:
-                    at += size
-            size //= 2
+    def minimise(self, run: Run, difference: Difference, rounds: int) -> Steps:
+        """An episode that still differs in this way, by leaving out what can be left out."""
+        steps = run.episodes[difference.episode][1 : difference.step + 1]
+        for _ in range(rounds):
+            last = len(steps) - 1
+            alone = [steps[:n] + steps[n + 1 :] for n in range(last)]
+            tails = [steps[last - n :] for n in (0, 1, 2, 4, 8) if n < last]
+            differ = self.which_differ(run, difference.kind, [*tails, *alone])
+            if any(differ[: len(tails)]):
+                steps = tails[differ.index(True)]
+                continue
+            free = [n for n, yes in enumerate(differ[len(tails) :]) if yes]
+            if not free:
+                break
+            steps = self.without(run, difference.kind, steps, free)
         return steps
 
-    def report(self, run: Run, difference: Difference) -> str:
-        """A script with both answers where they differ."""
-        self.runs_left = max(self.runs_left, 1)
-        steps = self.minimise(run, difference)
-        script = Run(run.prologue, [steps]).script()
-        real, emulated = self.xen.run(script), EmulatedXen().run(script)
-        skip = 0 if difference.episode < 0 else len(run.prologue)
-        lines = list(with_answers(script.ops, real))
-        mine = list(with_answers(script.ops, emulated))
+    def without(self, run: Run, kind: Kind, steps: Steps, free: list[int]) -> Steps:
+        """Leaves out as many as possible of the steps that can each be left out."""
+        groups = [free[i::n] for n in (1, 2, 4) for i in range(n)] + [free[:1]]
+        candidates = [[s for n, s in enumerate(steps) if n not in group] for group in groups]
+        differ = self.which_differ(run, kind, candidates)
+        return next((c for c, yes in zip(candidates, differ, strict=True) if yes), candidates[-1])
+
+    def report(self, run: Run, difference: Difference, rounds: int) -> str:
+        """A script with both answers where they differ; what else it would show is left out."""
+        if difference.episode < 0:
+            return ""
+        steps = self.minimise(run, difference, rounds)
+        whole = Run(run.prologue, [[run.episodes[0][0], *steps]]).script()
+        real, mine = self.xen.run(whole), EmulatedXen().run(whole)
         out = []
-        for line, other in zip(lines[skip:], mine[skip:], strict=True):
-            out.append(str(line))
-            if line.answer != other.answer and isinstance(line.op, Shown) and line.op.label != "?":
-                out[-1] += f"   <== xenemu: {other.answer}"
+        skip = len(whole.ops) - sum(map(len, steps))
+        both = zip(with_answers(whole.ops, real), with_answers(whole.ops, mine), strict=True)
+        for n, (line, other) in enumerate(both):
+            different = line.answer != other.answer
+            if n >= skip and (different or not isinstance(line.op, Show | Dump)):
+                out.append(str(line) + (f"   <== xenemu: {other.answer}" if different else ""))
         return "\n".join(out)
 
 
@@ -171,7 +174,7 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=20000)
     parser.add_argument("--per-run", type=int, default=2000, help="calls of one boot of real Xen")
     parser.add_argument("--episode", type=int, default=40, help="steps of an episode")
-    parser.add_argument("--minimise", type=int, default=60, help="runs for one difference")
+    parser.add_argument("--minimise", type=int, default=6, help="rounds for one difference")
     parser.add_argument("--most", type=int, default=20, help="differences to show")
     parser.add_argument("--replay", type=Path)
     args = parser.parse_args()
@@ -186,7 +189,7 @@ def main() -> int:
         name = topics[seed % len(topics)]
         run = generate(TOPICS[name](Random(f"{name} {seed}")), min(left, args.per_run), args.episode)
         try:
-            found = Differential(xen, 0).compare(run)
+            found = Differential(xen).compare(run)
         except RealXenFailed as e:
             print(f"== {name}, seed {seed}: {e}", flush=True)
             found = []
@@ -197,7 +200,7 @@ def main() -> int:
                 print(f"== {name}, seed {seed}: {difference.op.label}: "
                       f"{difference.real}, xenemu {difference.emulated}", flush=True)
                 if args.minimise:
-                    print(Differential(xen, args.minimise).report(run, difference), flush=True)
+                    print(Differential(xen).report(run, difference, args.minimise), flush=True)
         left -= args.per_run
         seed += 1
     print(f"{args.calls} calls, {len(seen)} kinds of differences")
