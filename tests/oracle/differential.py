@@ -76,7 +76,8 @@ def generate(topic: Topic, calls: int, episode_steps: int) -> Run:
 
 
 def differences(run: Run, real: Iterable[str], emulated: Iterable[str]) -> Iterator[Difference]:
-    """The first one of each episode. A label `?` says that lines are not to be compared."""
+    """The first one of each episode, after its reset, which may have to put right what the episode
+    before left different. A label `?` says that lines are not to be compared."""
     lines = zip(real, emulated, strict=False)
     for op, (a, b) in zip((o for o in run.prologue if isinstance(o, Shown)), lines, strict=False):
         if a != b and op.label != "?":
@@ -88,7 +89,7 @@ def differences(run: Run, real: Iterable[str], emulated: Iterable[str]) -> Itera
                 if not isinstance(op, Shown):
                     continue
                 a, b = next(lines, ("", ""))
-                if a != b and op.label != "?" and not found:
+                if a != b and op.label != "?" and i and not found:
                     found = True
                     yield Difference(e, i, op, a, b)
 

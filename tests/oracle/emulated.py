@@ -28,6 +28,7 @@ from xenemu.machine import Machine
 
 MACHINE_FRAMES = 512 * 256
 DOMAIN_PAGES = 64 * 256
+SHARED_INFO, PT_BASE = 40, 88  # in start_info
 PTE_MFN = 0x000F_FFFF_FFFF_F000
 
 
@@ -46,6 +47,8 @@ class EmulatedXen:
         )
         self.core.unpause(self.domid)
         self.var = [0] * VARIABLES
+        self.start = self.core.domain_info(self.domid)["start_info_gva"]
+        self.tables: dict[int, int] = {}
         self.frames = [self.frame(FIRST_PFN + page) for page in range(64)]
 
     def frame(self, pfn: int) -> int:
@@ -53,15 +56,21 @@ class EmulatedXen:
         return self.core.guest_translate(self.domid, VIRT_BASE + pfn * PAGE_SIZE) // PAGE_SIZE
 
     def table(self, level: int) -> int:
-        """The frame of the table of this level that maps page 0."""
-        pfns = {self.frame(pfn): pfn for pfn in range(DOMAIN_PAGES - 64, DOMAIN_PAGES)}
-        mfn = self.frame(DOMAIN_PAGES - 1)
-        for above in range(4, level, -1):
-            slot = gva(0) >> 12 + 9 * (above - 1) & 511
-            entry = self.read(VIRT_BASE + pfns[mfn] * PAGE_SIZE + 8 * slot, 8)
-            assert entry is not None
-            mfn = (struct.unpack("<Q", entry)[0] & PTE_MFN) // PAGE_SIZE
-        return mfn
+        """The frame of the table of this level that maps page 0, by the tables as they were made."""
+        if not self.tables:
+            root, n = struct.unpack("<QQ", self.core.guest_read(self.domid, self.start + PT_BASE, 16))
+            first = (root - VIRT_BASE) // PAGE_SIZE
+            pfns = {self.frame(pfn): pfn for pfn in range(first, first + n)}
+            self.tables[4] = mfn = self.frame(first)
+            for above in range(4, 1, -1):
+                slot = gva(0) >> 12 + 9 * (above - 1) & 511
+                entry = VIRT_BASE + pfns[mfn] * PAGE_SIZE + 8 * slot
+                mfn = (self.word(entry) & PTE_MFN) // PAGE_SIZE
+                self.tables[above - 1] = mfn
+        return self.tables[level]
+
+    def word(self, address: int) -> int:
+        return int.from_bytes(self.core.guest_read(self.domid, address, 8), "little")
 
     def base(self, e: Expr) -> int:
         match e.kind:
@@ -75,10 +84,7 @@ class EmulatedXen:
                 return self.var[e.index]
             case "pte":
                 return self.table(1) * PAGE_SIZE + (FIRST_PFN + e.index & 511) * 8
-        return self.table(e.index) if e.index else self.shared_info()
-
-    def shared_info(self) -> int:
-        return self.frame(DOMAIN_PAGES - 68) * PAGE_SIZE
+        return self.table(e.index) if e.index else self.word(self.start + SHARED_INFO)
 
     def value(self, e: Expr) -> int:
         return (self.base(e) << e.shift) + e.add & MASK

@@ -24,7 +24,7 @@ DOMCTL_VERSION = 0x15
 SHARED, TABLE, ARG, ARRAY, BUFFER, VIEW = 0, 1, 3, 4, 5, 60
 DATA = range(8, 32)  # each with its number in it
 VICTIMS = range(32, 48)  # what happens to them is shown, or nothing
-TAG = 0xFF0  # offset of that number
+TAG = 0xFF0  # offset of that number; it is no present page table entry
 PTE_FLAGS = 0x8000_0000_0000_0F9F  # without accessed, dirty and frame
 
 
@@ -75,7 +75,7 @@ class Topic:
 
     def tag_pages(self) -> None:
         for page in (*DATA, *VICTIMS):
-            self.s.put(page, TAG, u64(0xC0DE_0000 + page))
+            self.s.put(page, TAG, u64(0xC0DE_0000 + 16 * page))
 
     def show_entry(self, page: int) -> None:
         """The flags of the entry that maps the page, and which frame that is."""

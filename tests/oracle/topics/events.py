@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oracle.script import Expr, Field, Value, u8, u16, u32, u64
-from oracle.topics.base import ABSENT, ARG, EVENT_CHANNEL_OP, SELF, SHARED, Topic
+from oracle.topics.base import ABSENT, ARG, EVENT_CHANNEL_OP, SELF, SHARED, VCPU_OP, Topic
 
 PENDING, MASKS = 2048, 2560
 CON_RING = 8  # Xen's own messages would raise it
@@ -12,6 +12,7 @@ CON_RING = 8  # Xen's own messages would raise it
 class Events(Topic):
     def prologue(self) -> None:
         self.map_shared_info()
+        self.s.call("stop the periodic timer", VCPU_OP, 7, 0, 0)
         for domid in (1, 2):
             self.create_domain(domid, 256, 1)
 

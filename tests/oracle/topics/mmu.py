@@ -20,8 +20,9 @@ from oracle.topics.base import (
     Topic,
 )
 
-TABLES = VICTIMS[:8]
-PIN_L1, UNPIN, NEW_BASEPTR, NEW_USER_BASEPTR = 0, 4, 5, 15
+TABLES, ROOTS = VICTIMS[:8], VICTIMS[6:8]
+PIN_L1, UNPIN, NEW_BASEPTR, TLB_FLUSH_LOCAL, NEW_USER_BASEPTR = 0, 4, 5, 6, 15
+SLOTS = (0, 0, 0, 1, 1, 2, 3, 255, 256, 271, 272, 511)
 MAPPING_OTHERDOMAIN = 22
 
 
@@ -38,18 +39,26 @@ class Mmu(Topic):
             self.ext(UNPIN, mfn(page), 0)
             self.s.call("drop", UPDATE_VA_MAPPING, va(page), (mfn(page) << 12) + RO, 2)
         for page in reversed(TABLES):
-            for slot in range(4):
+            for slot in SLOTS:
                 self.update((mfn(page) << 12) + 8 * slot, 0)
         for page in (*TABLES, *VICTIMS[8:]):
             self.map_back(page)
+        for page in TABLES:
+            for slot in (*SLOTS, *range(256, 272)):
+                self.s.put(page, 8 * slot, u64(0))
 
     def page(self) -> int:
         return self.random.choice(TABLES)
 
-    def frame(self) -> Value:
-        r = self.random
-        usual = mfn(r.choice((*TABLES, DATA[0], DATA[1])))
-        return self.mostly(usual, Expr(add=2**40), Expr(add=2**52 - 1), odds=20)
+    def own_frame(self) -> Expr:
+        return mfn(self.random.choice((*TABLES, DATA[0], DATA[1])))
+
+    def frame(self) -> Expr:
+        """Now and then one that is not there. A level 1 entry may name such: dom0 maps devices."""
+        return self.mostly(self.own_frame(), self.nowhere(), odds=20)
+
+    def nowhere(self) -> Expr:
+        return Expr(add=self.random.choice((2**40, 2**52 - 1)))
 
     def flags(self) -> int:
         r = self.random
@@ -57,9 +66,7 @@ class Mmu(Topic):
         return self.mostly(usual, 0x1E7, 0xE7, 0x167, 0x63, 1 << 63 | RW, 1 << 52 | RW, 0x67 | 0x600, 0x7F, 0x800 | RW, odds=6)
 
     def entry(self) -> Value:
-        frame = self.frame()
-        assert isinstance(frame, Expr)
-        return self.mostly((frame << 12) + self.flags(), Expr(), odds=5)
+        return self.mostly((self.own_frame() << 12) + self.flags(), Expr(), odds=5)
 
     def foreign(self) -> int:
         return self.mostly(SELF, 0, ABSENT, IO, XEN, 1, SELF | SELF + 1 << 16, SELF | 78 << 16, 0x7FF0 | 1 << 16, odds=15)
@@ -95,21 +102,23 @@ class Mmu(Topic):
         self.show_flags(page)
 
     def show_flags(self, page: int) -> None:
+        self.flush_tlb()
         self.s.show(f"flags of page {page}'s entry", 60, page * 8, 8, 0x8000_0000_0000_0F9F)
 
     def pin(self) -> None:
+        """Roots are of a kind of their own: Xen leaves its entries behind in them."""
         level = self.random.choice((0, 0, 0, 1, 1, 2, 3))
-        self.ext(PIN_L1 + level, self.frame(), 0, self.foreign())
+        page = self.random.choice(ROOTS if level == 3 else [p for p in TABLES if p not in ROOTS])
+        self.ext(PIN_L1 + level, self.mostly(mfn(page), self.nowhere(), odds=20), 0, self.foreign())
 
     def unpin(self) -> None:
         self.ext(UNPIN, self.frame(), 0, self.foreign())
 
     def write_entry(self) -> None:
-        slot = self.random.choice((0, 0, 1, 2, 3, self.random.choice((255, 256, 271, 272, 511))))
+        slot = self.random.choice(SLOTS)
         low = self.mostly(0, 1, 2, 3, 4, odds=12)
-        frame = self.frame()
-        assert isinstance(frame, Expr)
-        self.update((frame << 12) + 8 * slot + low, self.entry(), self.foreign())
+        self.update((self.frame() << 12) + 8 * slot + low, self.entry(), self.foreign())
+        self.flush_tlb()
         for page in TABLES:
             self.s.show(f"entries of page {page}", page, 8 * slot, 8, 0x8000_0000_0000_0F9F)
 
@@ -134,7 +143,7 @@ class Mmu(Topic):
     def odd(self) -> None:
         match self.random.randrange(4):
             case 0:
-                self.update((self.frame_expr() << 12) + 1, self.random.choice((0, 5, 4242, 2**40)))
+                self.update((self.frame() << 12) + 1, self.random.choice((0, 5, 4242, 2**40)))
             case 1:
                 self.ext(self.random.choice((17, 20, 99, 2**31)), self.frame(), 0)
             case 2:
@@ -142,10 +151,9 @@ class Mmu(Topic):
             case 3:
                 self.ext(self.random.choice((13, 16)), va(0), self.random.choice((0, 1, 8193)))
 
-    def frame_expr(self) -> Expr:
-        frame = self.frame()
-        assert isinstance(frame, Expr)
-        return frame
+    def flush_tlb(self) -> None:
+        """What the processor still has from before is no answer."""
+        self.ext(TLB_FLUSH_LOCAL, 0, 0)
 
     def mapping(self) -> None:
         r = self.random
@@ -172,6 +180,7 @@ class Mmu(Topic):
 
     def base(self) -> None:
         if self.random.randrange(2):
-            self.ext(NEW_USER_BASEPTR, self.mostly(self.frame(), 0), 0, self.foreign())
+            root: Value = self.mostly(mfn(self.random.choice(ROOTS)), 0, self.nowhere(), odds=4)
+            self.ext(NEW_USER_BASEPTR, root, 0, self.foreign())
         else:
             self.ext(NEW_BASEPTR, self.random.choice((mfn(DATA[4]), Expr(add=2**40))), 0)
