@@ -47,7 +47,7 @@ class EmulatedXen:
         )
         self.core.unpause(self.domid)
         self.var = [0] * VARIABLES
-        self.start = self.core.domain_info(self.domid)["start_info_gva"]
+        self.start = self.core.domain_info(self.domid).get("start_info_gva", 0)
         self.tables: dict[int, int] = {}
         self.frames = [self.frame(FIRST_PFN + page) for page in range(64)]
 
@@ -58,10 +58,14 @@ class EmulatedXen:
     def table(self, level: int) -> int:
         """The frame of the table of this level that maps page 0, by the tables as they were made."""
         if not self.tables:
-            root, n = struct.unpack("<QQ", self.core.guest_read(self.domid, self.start + PT_BASE, 16))
-            first = (root - VIRT_BASE) // PAGE_SIZE
-            pfns = {self.frame(pfn): pfn for pfn in range(first, first + n)}
-            self.tables[4] = mfn = self.frame(first)
+            if self.start:
+                root, n = struct.unpack("<QQ", self.core.guest_read(self.domid, self.start + PT_BASE, 16))
+                first = (root - VIRT_BASE) // PAGE_SIZE
+                pfns = {self.frame(pfn): pfn for pfn in range(first, first + n)}
+                self.tables[4] = mfn = self.frame(first)
+            else:
+                pfns = {self.frame(pfn): pfn for pfn in range(DOMAIN_PAGES - 64, DOMAIN_PAGES)}
+                self.tables[4] = mfn = self.frame(DOMAIN_PAGES - 1)
             for above in range(4, 1, -1):
                 slot = gva(0) >> 12 + 9 * (above - 1) & 511
                 entry = VIRT_BASE + pfns[mfn] * PAGE_SIZE + 8 * slot
@@ -84,7 +88,12 @@ class EmulatedXen:
                 return self.var[e.index]
             case "pte":
                 return self.table(1) * PAGE_SIZE + (FIRST_PFN + e.index & 511) * 8
-        return self.table(e.index) if e.index else self.word(self.start + SHARED_INFO)
+        return self.table(e.index) if e.index else self.shared_info()
+
+    def shared_info(self) -> int:
+        if not self.start:
+            return self.frame(DOMAIN_PAGES - 68) * PAGE_SIZE
+        return self.word(self.start + SHARED_INFO)
 
     def value(self, e: Expr) -> int:
         return (self.base(e) << e.shift) + e.add & MASK

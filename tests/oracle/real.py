@@ -69,9 +69,11 @@ class RealXen:
                 stderr=subprocess.DEVNULL,
             ) as process:
                 try:
-                    return read_lines(process, time.monotonic() + timeout)
+                    lines = read_lines(process, time.monotonic() + timeout)
                 finally:
                     process.kill()
+        assert len(lines) == len(list(script.shown())), "a line was lost, or the script wrote one"
+        return lines
 
 
 def read_lines(process: subprocess.Popen[bytes], deadline: float) -> list[str]:

@@ -8,6 +8,7 @@ in what is shown.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import TypeVar
 
@@ -55,6 +56,9 @@ class Topic:
     def mostly(self, usual: T, *other: T, odds: int = 8) -> T:
         """The usual one, or (one time in `odds`) one of the others."""
         return usual if self.random.randrange(odds) else self.random.choice(other)
+
+    def pick(self, weights: dict[Callable[[], None], int]) -> None:
+        self.random.choices(list(weights), list(weights.values()))[0]()
 
     def domid(self) -> int:
         return self.random.choice((SELF, SELF, SELF, 0, 0, 1, 1, 2, ABSENT, IO, XEN, 0x7FF4))

@@ -18,16 +18,17 @@ class Cpu(Topic):
             self.s.call("stop", SCHED_OP, 6, self.s.put(ARG, 0, u32(watchdog), u32(0)))
 
     def step(self) -> None:
-        makers = {
-            self.debugreg: 6,
-            self.version: 3,
-            self.vcpu: 4,
-            self.sched: 4,
-            self.callback: 2,
-            self.multicall: 2,
-            self.others: 2,
-        }
-        self.random.choices(list(makers), list(makers.values()))[0]()
+        self.pick(
+            {
+                self.debugreg: 6,
+                self.version: 3,
+                self.vcpu: 4,
+                self.sched: 4,
+                self.callback: 2,
+                self.multicall: 2,
+                self.others: 2,
+            }
+        )
 
     def register(self) -> int:
         return self.mostly(self.random.randrange(8), 8, 9, 2**31, 2**32 - 1, odds=10)
@@ -112,6 +113,7 @@ class Cpu(Topic):
             case 1:
                 self.s.call("set_timer", SET_TIMER, r.choice((0, 2**62)))
             case 2:
+                self.s.write(BUFFER, 0, b"\n")
                 self.s.call("console", CONSOLE, r.choice((0, 2, 99)), r.choice((0, 1)), self.mostly(va(BUFFER), Expr(add=BAD), odds=3))
             case 3:
                 self.s.call("nmi_op", NMI_OP, r.choice((1, 2, 99)), 0)

@@ -46,20 +46,21 @@ class Events(Topic):
         self.s.dump("vcpu_info", SHARED, 0, 16)
 
     def step(self) -> None:
-        makers = {
-            self.alloc_unbound: 4,
-            self.bind_interdomain: 5,
-            self.bind_virq: 2,
-            self.bind_ipi: 2,
-            self.close: 3,
-            self.send: 5,
-            self.status: 3,
-            self.bind_vcpu: 2,
-            self.unmask: 3,
-            self.shared_bits: 4,
-            self.others: 1,
-        }
-        self.random.choices(list(makers), list(makers.values()))[0]()
+        self.pick(
+            {
+                self.alloc_unbound: 4,
+                self.bind_interdomain: 5,
+                self.bind_virq: 2,
+                self.bind_ipi: 2,
+                self.close: 3,
+                self.send: 5,
+                self.status: 3,
+                self.bind_vcpu: 2,
+                self.unmask: 3,
+                self.shared_bits: 4,
+                self.others: 1,
+            }
+        )
         self.show()
 
     def alloc_unbound(self) -> None:

@@ -60,20 +60,21 @@ class Grants(Topic):
                            HOST_MAP | APPLICATION_MAP, READONLY, 0x20 | HOST_MAP, 0x10000 | HOST_MAP, odds=5)
 
     def step(self) -> None:
-        makers = {
-            self.entry: 5,
-            self.map: 6,
-            self.unmap: 5,
-            self.remap: 2,
-            self.replace: 1,
-            self.copy: 3,
-            self.swap: 1,
-            self.transfer: 1,
-            self.query: 1,
-            self.setup: 1,
-            self.others: 1,
-        }
-        self.random.choices(list(makers), list(makers.values()))[0]()
+        self.pick(
+            {
+                self.entry: 5,
+                self.map: 6,
+                self.unmap: 5,
+                self.remap: 2,
+                self.replace: 1,
+                self.copy: 3,
+                self.swap: 1,
+                self.transfer: 1,
+                self.query: 1,
+                self.setup: 1,
+                self.others: 1,
+            }
+        )
 
     def show_ref(self, ref: int) -> None:
         if ref < 512:

@@ -72,20 +72,21 @@ class Mmu(Topic):
         return self.mostly(SELF, 0, ABSENT, IO, XEN, 1, SELF | SELF + 1 << 16, SELF | 78 << 16, 0x7FF0 | 1 << 16, odds=15)
 
     def step(self) -> None:
-        makers = {
-            self.protect: 6,
-            self.pin: 6,
-            self.unpin: 3,
-            self.write_entry: 8,
-            self.write_own_entry: 2,
-            self.several: 1,
-            self.odd: 1,
-            self.mapping: 3,
-            self.flush: 1,
-            self.pages: 1,
-            self.base: 1,
-        }
-        self.random.choices(list(makers), list(makers.values()))[0]()
+        self.pick(
+            {
+                self.protect: 6,
+                self.pin: 6,
+                self.unpin: 3,
+                self.write_entry: 8,
+                self.write_own_entry: 2,
+                self.several: 1,
+                self.odd: 1,
+                self.mapping: 3,
+                self.flush: 1,
+                self.pages: 1,
+                self.base: 1,
+            }
+        )
 
     def ext(self, cmd: int, arg1: Value, arg2: Value, domid: Value = SELF) -> None:
         op = self.arg(u32(cmd), u32(0), u64(arg1), u64(arg2))
