@@ -42,9 +42,11 @@ class EmulatedXen:
     def __init__(self) -> None:
         self.machine = Machine(frames=MACHINE_FRAMES)
         self.core = self.machine.core
-        self.domid = self.core.create_domain(
-            pages=DOMAIN_PAGES, max_pages=2**32 - 1, window_pages=0, privileged=True, ip=0x0A000001
-        )
+        options = {"pages": DOMAIN_PAGES, "max_pages": 2**32 - 1, "window_pages": 0, "privileged": True, "ip": 0x0A000001}
+        try:
+            self.domid = self.core.create_domain(**options, max_grant_frames=8)
+        except TypeError:
+            self.domid = self.core.create_domain(**options)
         self.core.unpause(self.domid)
         self.var = [0] * VARIABLES
         self.start = self.core.domain_info(self.domid).get("start_info_gva", 0)

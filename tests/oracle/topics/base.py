@@ -21,6 +21,7 @@ ABSENT = 77
 BAD = 0xDEADBEEF000
 RW, RO = 0x67, 0x65
 DOMCTL_VERSION = 0x15
+TLB_FLUSH_LOCAL = 6
 
 SHARED, TABLE, ARG, ARRAY, BUFFER, VIEW = 0, 1, 3, 4, 5, 60
 DATA = range(8, 32)  # each with its number in it
@@ -81,8 +82,14 @@ class Topic:
         for page in (*DATA, *VICTIMS):
             self.s.put(page, TAG, u64(0xC0DE_0000 + 16 * page))
 
+    def flush_tlb(self) -> None:
+        """What the processor still has from before is no answer."""
+        op = self.s.put(ARG, 0x700, u64(TLB_FLUSH_LOCAL), u64(0), u64(0))
+        self.s.call("flush", MMUEXT_OP, op, 1, 0, SELF)
+
     def show_entry(self, page: int) -> None:
         """The flags of the entry that maps the page, and which frame that is."""
+        self.flush_tlb()
         self.s.show(f"flags of page {page}'s entry", VIEW, page * 8, 8, PTE_FLAGS)
         self.s.show(f"tag in page {page}", page, TAG)
 

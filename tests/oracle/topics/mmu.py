@@ -21,7 +21,7 @@ from oracle.topics.base import (
 )
 
 TABLES, ROOTS = VICTIMS[:8], VICTIMS[6:8]
-PIN_L1, UNPIN, NEW_BASEPTR, TLB_FLUSH_LOCAL, NEW_USER_BASEPTR = 0, 4, 5, 6, 15
+PIN_L1, UNPIN, NEW_BASEPTR, NEW_USER_BASEPTR = 0, 4, 5, 15
 SLOTS = (0, 0, 0, 1, 1, 2, 3, 255, 256, 271, 272, 511)
 MAPPING_OTHERDOMAIN = 22
 
@@ -151,10 +151,6 @@ class Mmu(Topic):
                 self.s.call("mmuext bad", MMUEXT_OP, BAD, 1, 0, SELF)
             case 3:
                 self.ext(self.random.choice((13, 16)), va(0), self.random.choice((0, 1, 8193)))
-
-    def flush_tlb(self) -> None:
-        """What the processor still has from before is no answer."""
-        self.ext(TLB_FLUSH_LOCAL, 0, 0)
 
     def mapping(self) -> None:
         r = self.random
