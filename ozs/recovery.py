@@ -85,7 +85,7 @@ class RecoveryManager:
     def _populate(self, extents: int) -> tuple[int, ...]:
         """Asks Xen for extents above the initial pages; their first machine frames."""
         node = domain_of(self._kernel)
-        first = self._start.pages
+        first = self._start.nr_pages
         pfns = array("Q", (first + i * EXTENT_PAGES for i in range(extents)))
         size = RESERVATION.size + len(pfns) * 8
         with argument(self._kernel, size) as address:

@@ -1,10 +1,12 @@
 """The log window: guest addresses at which the log's frames are mapped.
 
 A guest knows its own tables only by walking them: the root's page, from start_info, names the
-next level by machine frame; which page of the direct map that is, its own tables say too. The
-entries themselves are changed by mmu_update, 4 KiB each (PV has no large pages).
+next level by machine frame; which of the tables' pages that is, the P2M says. The entries
+themselves are changed by mmu_update, 4 KiB each (PV has no large pages).
 """
 
+import errno
+import os
 import struct
 from array import array
 from collections.abc import Sequence
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 
 from ozs.zeroloss import argument, domain_of
 from xenemu._abi import DOMID_SELF, Hypercall
-from xenemu.guest import GUEST_BASE, Kernel
+from xenemu.guest import GUEST_BASE, Domain, Kernel
 
 LOG_WINDOW = 0xFFFF_C900_0000_0000  # XE_LOG_WINDOW
 PAGE = 4096
@@ -29,17 +31,22 @@ LANE = struct.Struct("<QQ")
 STEPS = int.from_bytes(b"".join(LANE.pack(8 * i, PAGE * i) for i in range(ENTRIES)), "little")
 ONES = int.from_bytes(LANE.pack(1, 0) * ENTRIES, "little")
 
+START_INFO = struct.Struct("<32xQ48xQQQ")  # nr_pages, pt_base, nr_pt_frames, mfn_list
+
 
 @dataclass(frozen=True, slots=True)
 class StartInfo:
-    """What the domain builder tells a kernel of its pages."""
+    """What the domain builder tells a kernel of its pages, out of struct start_info."""
 
-    pages: int  # initial pages; the page tables are the last of them, the root the very last
+    nr_pages: int
+    pt_base: int  # guest address of the root; the other tables come after it
+    nr_pt_frames: int
+    mfn_list: int  # guest address of the P2M
 
-
-def direct(pfn: int) -> int:
-    """Guest address of a page in the direct map."""
-    return GUEST_BASE + pfn * PAGE
+    @classmethod
+    def read(cls, domain: Domain) -> "StartInfo":
+        """That of a kernel that starts. OSError."""
+        return cls(*START_INFO.unpack(domain.guest_read(domain.start_info_gva, START_INFO.size)))
 
 
 def extent_updates(table: int, mfn: int) -> bytes:
@@ -86,21 +93,20 @@ class LogWindow:
         return self._tables
 
     def _walk(self, count: int) -> list[int]:
-        known: dict[int, int] = {}  # machine frame -> pfn, of the tables seen so far
-        pfns = iter(range(self._start.pages - 1, -1, -1))
+        start, read = self._start, self._node.guest_read
+        root = (start.pt_base - GUEST_BASE) // PAGE
+        mfns = array("Q", read(start.mfn_list + 8 * root, 8 * start.nr_pt_frames))
 
-        def pfn_of(mfn: int) -> int:
-            while mfn not in known:
-                pfn = next(pfns)
-                known[self._node.guest_translate(direct(pfn)) // PAGE] = pfn
-            return known[mfn]
+        def entries(table: int, index: int, n: int = 1) -> list[int]:
+            page = start.pt_base + mfns.index(table) * PAGE
+            raw = read(page + 8 * index, 8 * n)
+            found = [(value & PTE_MFN) // PAGE for value in array("Q", raw)]
+            if 0 in found:
+                raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
+            return found
 
-        def entries(table_pfn: int, index: int, n: int = 1) -> list[int]:
-            raw = self._node.guest_read(direct(table_pfn) + 8 * index, 8 * n)
-            return [(value & PTE_MFN) // PAGE for value in array("Q", raw)]
-
-        level3 = entries(self._start.pages - 1, LOG_WINDOW >> 39 & 511)[0]
+        level3 = entries(mfns[0], LOG_WINDOW >> 39 & 511)[0]
         tables: list[int] = []
-        for level2 in entries(pfn_of(level3), LOG_WINDOW >> 30 & 511, -(-count // ENTRIES)):
-            tables += entries(pfn_of(level2), 0, min(ENTRIES, count - len(tables)))
+        for level2 in entries(level3, LOG_WINDOW >> 30 & 511, -(-count // ENTRIES)):
+            tables += entries(level2, 0, min(ENTRIES, count - len(tables)))
         return tables

@@ -22,6 +22,12 @@ CLASSES = {
     "zl_signal": ("ZlSignal", "IntFlag"),
     "tcp_feature": ("TcpFeature", "IntFlag"),
     "fault": ("FaultKind", "IntEnum"),
+    "mmuext": ("MmuextOp", "IntEnum"),
+    "mmu": ("MmuUpdate", "IntEnum"),
+    "uvmf": ("UpdateVaFlags", "IntFlag"),
+    "domctl": ("DomctlOp", "IntEnum"),
+    "xenver": ("XenVersionOp", "IntEnum"),
+    "vm_assist": ("VmAssistOp", "IntEnum"),
 }
 CONSTANTS = {"domid": "DOMID_"}
 

@@ -111,11 +111,11 @@ class Diagnosis:
         vmm.emit("kept-for-diagnosis" if kept.faulty else "kept-until-protected", old)
 
     def _make_room(self) -> None:
-        """What is kept is as large as a backup; without that much memory left it goes."""
+        """What is kept is as large as a backup; without memory left for one it goes."""
         for kept in (self._faulty, self._migrated):
             if kept is None or not self._lives(kept):
                 continue
-            if self._vmm.free_pages() >= self._vmm.domain(kept.domid).tot_pages:
+            if self._vmm.free_pages() > self._vmm.domain(kept.domid).tot_pages:  # and shared_info
                 return
             if kept.faulty:
                 self._drop(kept, "memory")

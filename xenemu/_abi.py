@@ -3,6 +3,8 @@
 from enum import IntEnum, IntFlag
 
 DOMID_SELF = 0x7FF0
+DOMID_IO = 0x7FF1  # owner of memory that is no RAM
+DOMID_XEN = 0x7FF2
 
 
 class Hypercall(IntEnum):
@@ -16,6 +18,39 @@ class Hypercall(IntEnum):
     event_channel_op = 32
     domctl = 36
     zeroloss_op = 55  # __HYPERVISOR_arch_7: the framework's own calls
+    set_trap_table = 0
+    set_gdt = 2
+    stack_switch = 3
+    set_callbacks = 4
+    fpu_taskswitch = 5
+    sched_op_compat = 6
+    platform_op = 7
+    set_debugreg = 8
+    get_debugreg = 9
+    update_descriptor = 10
+    set_timer_op = 15
+    event_channel_op_compat = 16
+    physdev_op_compat = 19
+    grant_table_op = 20
+    vm_assist = 21
+    update_va_mapping_otherdomain = 22
+    iret = 23
+    vcpu_op = 24
+    set_segment_base = 25
+    mmuext_op = 26
+    xsm_op = 27
+    nmi_op = 28
+    callback_op = 30
+    xenoprof_op = 31
+    physdev_op = 33
+    hvm_op = 34
+    sysctl = 35
+    kexec_op = 37
+    argo_op = 39
+    xenpmu_op = 40
+    dm_op = 41
+    hypfs_op = 42
+    mca = 48
 
 
 class Virq(IntEnum):
@@ -64,3 +99,250 @@ class TcpFeature(IntFlag):
 class FaultKind(IntEnum):
     APP = 1  # a protected process ended unasked
     KERNEL = 2  # no heartbeat for two timer periods
+
+
+class EvtchnOp(IntEnum):
+    bind_interdomain = 0
+    bind_virq = 1
+    bind_pirq = 2
+    close = 3
+    send = 4
+    status = 5
+    alloc_unbound = 6
+    bind_ipi = 7
+    bind_vcpu = 8
+    unmask = 9
+    reset = 10
+    init_control = 11
+    expand_array = 12
+    set_priority = 13
+    reset_cont = 14
+
+
+class SchedOp(IntEnum):
+    yield_ = 0
+    block = 1
+    shutdown = 2
+    poll = 3
+    remote_shutdown = 4
+    shutdown_code = 5
+    watchdog = 6
+    pin_override = 7
+
+
+class MemoryOp(IntEnum):
+    increase_reservation = 0
+    decrease_reservation = 1
+    maximum_ram_page = 2
+    current_reservation = 3
+    maximum_reservation = 4
+    machphys_mfn_list = 5
+    populate_physmap = 6
+    add_to_physmap = 7
+    memory_map = 9
+    machine_memory_map = 10
+    exchange = 11
+    machphys_mapping = 12
+    set_memory_map = 13
+    maximum_gpfn = 14
+    remove_from_physmap = 15
+    set_pod_target = 16
+    get_pod_target = 17
+    get_sharing_freed_pages = 18
+    get_sharing_shared_pages = 19
+    paging_op = 20
+    access_op = 21
+    sharing_op = 22
+    add_to_physmap_batch = 23
+    claim_pages = 24
+    machphys_compat_mfn_list = 25
+    get_vnumainfo = 26
+    reserved_device_memory_map = 27
+    acquire_resource = 28
+
+
+class GrantOp(IntEnum):
+    map_grant_ref = 0
+    unmap_grant_ref = 1
+    setup_table = 2
+    dump_table = 3
+    transfer = 4
+    copy = 5
+    query_size = 6
+    unmap_and_replace = 7
+    set_version = 8
+    get_status_frames = 9
+    get_version = 10
+    swap_grant_ref = 11
+    cache_flush = 12
+
+
+class VcpuOp(IntEnum):
+    initialise = 0
+    up = 1
+    down = 2
+    is_up = 3
+    get_runstate_info = 4
+    register_runstate_memory_area = 5
+    set_periodic_timer = 6
+    stop_periodic_timer = 7
+    set_singleshot_timer = 8
+    stop_singleshot_timer = 9
+    register_vcpu_info = 10
+    send_nmi = 11
+    get_physid = 12
+    register_vcpu_time_memory_area = 13
+
+
+class MmuextOp(IntEnum):
+    PIN_L1_TABLE = 0
+    PIN_L2_TABLE = 1
+    PIN_L3_TABLE = 2
+    PIN_L4_TABLE = 3
+    UNPIN_TABLE = 4
+    NEW_BASEPTR = 5
+    TLB_FLUSH_LOCAL = 6
+    INVLPG_LOCAL = 7
+    TLB_FLUSH_MULTI = 8
+    INVLPG_MULTI = 9
+    TLB_FLUSH_ALL = 10
+    INVLPG_ALL = 11
+    FLUSH_CACHE = 12
+    SET_LDT = 13
+    NEW_USER_BASEPTR = 15
+    CLEAR_PAGE = 16
+    COPY_PAGE = 17
+    FLUSH_CACHE_GLOBAL = 18
+    MARK_SUPER = 19
+    UNMARK_SUPER = 20
+
+
+class DomctlOp(IntEnum):
+    createdomain = 1
+    destroydomain = 2
+    pausedomain = 3
+    unpausedomain = 4
+    getdomaininfo = 5
+    setvcpuaffinity = 9
+    shadow_op = 10
+    max_mem = 11
+    setvcpucontext = 12
+    getvcpucontext = 13
+    getvcpuinfo = 14
+    max_vcpus = 15
+    scheduler_op = 16
+    setdomainhandle = 17
+    setdebugging = 18
+    irq_permission = 19
+    iomem_permission = 20
+    ioport_permission = 21
+    hypercall_init = 22
+    soft_reset_cont = 23
+    settimeoffset = 24
+    getvcpuaffinity = 25
+    real_mode_area = 26
+    resumedomain = 27
+    sendtrigger = 28
+    subscribe = 29
+    gethvmcontext = 33
+    sethvmcontext = 34
+    set_address_size = 35
+    get_address_size = 36
+    assign_device = 37
+    bind_pt_irq = 38
+    memory_mapping = 39
+    ioport_mapping = 40
+    set_ext_vcpucontext = 42
+    get_ext_vcpucontext = 43
+    set_opt_feature = 44
+    test_assign_device = 45
+    set_target = 46
+    deassign_device = 47
+    unbind_pt_irq = 48
+    get_device_group = 50
+    debug_op = 54
+    gethvmcontext_partial = 55
+    vm_event_op = 56
+    mem_sharing_op = 57
+    gettscinfo = 59
+    settscinfo = 60
+    getpageframeinfo3 = 61
+    setvcpuextstate = 62
+    getvcpuextstate = 63
+    set_access_required = 64
+    audit_p2m = 65
+    set_virq_handler = 66
+    set_broken_page_p2m = 67
+    setnodeaffinity = 68
+    getnodeaffinity = 69
+    cacheflush = 71
+    get_vcpu_msrs = 72
+    set_vcpu_msrs = 73
+    setvnumainfo = 74
+    psr_cmt_op = 75
+    monitor_op = 77
+    psr_alloc = 78
+    soft_reset = 79
+    vuart_op = 81
+    get_cpu_policy = 82
+    set_cpu_policy = 83
+    vmtrace_op = 84
+    get_paging_mempool_size = 85
+    set_paging_mempool_size = 86
+    gdbsx_guestmemio = 1000
+    gdbsx_pausevcpu = 1001
+    gdbsx_unpausevcpu = 1002
+    gdbsx_domstatus = 1003
+
+
+class XenVersionOp(IntEnum):
+    version = 0
+    extraversion = 1
+    compile_info = 2
+    capabilities = 3
+    changeset = 4
+    platform_parameters = 5
+    get_features = 6
+    pagesize = 7
+    guest_handle = 8
+    commandline = 9
+    build_id = 10
+
+
+class ConsoleOp(IntEnum):
+    write = 0
+    read = 1
+
+
+class CallbackOp(IntEnum):
+    register = 0
+    unregister = 1
+
+
+class VmAssistOp(IntEnum):
+    enable = 0
+    disable = 1
+
+
+class Shutdown(IntEnum):
+    poweroff = 0
+    reboot = 1
+    suspend = 2
+    crash = 3
+    watchdog = 4
+    soft_reset = 5
+
+
+class MmuUpdate(IntEnum):
+    NORMAL_PT_UPDATE = 0  # low bits of mmu_update.ptr: checked *ptr = val
+    MACHPHYS_UPDATE = 1  # the frame's pseudo-physical number = val
+    PT_UPDATE_PRESERVE_AD = 2  # checked *ptr = val | accessed and dirty bits of *ptr
+    PT_UPDATE_NO_TRANSLATE = 3  # as NORMAL_PT_UPDATE
+
+
+class UpdateVaFlags(IntFlag):
+    NONE = 0  # flags of update_va_mapping, or a pointer to a mask of vcpus
+    TLB_FLUSH = 1
+    INVLPG = 2
+    FLUSHTYPE_MASK = 3
+    ALL = 4  # on all vcpus; else this one

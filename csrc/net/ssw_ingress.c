@@ -315,15 +315,22 @@ static enum xe_verdict take_reset(struct xe_ssw *s, struct xe_conn *c, struct xe
 	return XE_DROP;
 }
 
+/* As in TIME_WAIT (RFC 6191): not a SYN that was on its way since before the connection. */
+static bool begins_anew(const struct xe_conn *c, const struct xe_segment *syn)
+{
+	uint64_t next = c->rcv_logged + ((c->fins & XE_LOG_PEER_FIN) ? 1 : 0);
+
+	if ((c->options & XE_LOG_OPT_TS) && syn->opt.has_ts && syn->opt.tsval != c->ts_recent)
+		return xe_seq_gt(syn->opt.tsval, c->ts_recent);
+	return xe_seq_gt(syn->seq, c->peer_isn + 1 + (uint32_t)next);
+}
+
 static enum xe_verdict take_syn(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p, xe_ns now)
 {
 	xe_wire_strip_syn_options(p, false);
-	if (c && c->attach != XE_LIVE) {
-		if (c->state != XE_CONN_TOMBSTONE)
+	if (c && (c->attach != XE_LIVE || c->refused)) {
+		if (!c->refused && (c->state != XE_CONN_TOMBSTONE || !begins_anew(c, &p->seg)))
 			return XE_DROP;
-		xe_ssw_free(s, c);
-		c = NULL;
-	} else if (c && c->refused) {
 		xe_ssw_free(s, c);
 		c = NULL;
 	}

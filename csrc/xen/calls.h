@@ -2,6 +2,9 @@
 #ifndef XE_XEN_CALLS_H
 #define XE_XEN_CALLS_H
 
+#include <errno.h>
+
+#include "base/assert.h"
 #include "xen/internal.h"
 
 /* A hypercall: `v` makes it. Its result, or -errno. */
@@ -20,16 +23,66 @@ int xe_alloc_frames(struct xe_host *h, struct xe_domain *d, uint64_t n, xe_mfn *
 int xe_alloc_extent(struct xe_host *h, struct xe_domain *d, xe_mfn *mfn);
 /* A frame of ours, shared writable with d; it is d's until xe_drop_allocated. */
 int xe_alloc_xenheap(struct xe_host *h, struct xe_domain *d, xe_mfn *mfn);
-bool xe_get_page(struct xe_host *h, xe_mfn mfn, const struct xe_domain *d);
-void xe_put_page(struct xe_host *h, xe_mfn mfn);
+void xe_free_frame(struct xe_host *h, xe_mfn mfn); /* that has lost its last reference */
 bool xe_drop_allocated(struct xe_host *h, xe_mfn mfn);
-int xe_get_page_type(struct xe_frame *f, uint64_t type);
-void xe_put_page_type(struct xe_frame *f);
 void xe_assign_frame(struct xe_host *h, xe_mfn mfn, struct xe_domain *to);
 
 static inline uint8_t *xe_frame_ptr(const struct xe_host *h, xe_mfn mfn)
 {
 	return h->memory + (mfn << XE_PAGE_SHIFT);
+}
+
+static inline bool xe_get_any_page(struct xe_host *h, xe_mfn mfn) /* whoever owns it */
+{
+	uint64_t n;
+
+	if (mfn >= h->nframes)
+		return false;
+	n = h->frame[mfn].count_info & XE_PGC_COUNT;
+	if (!n || n >= XE_PGC_COUNT - 1)
+		return false;
+	h->frame[mfn].count_info++;
+	return true;
+}
+
+static inline void xe_put_page(struct xe_host *h, xe_mfn mfn)
+{
+	xe_assert(mfn < h->nframes && (h->frame[mfn].count_info & XE_PGC_COUNT));
+	if (!(--h->frame[mfn].count_info & XE_PGC_COUNT))
+		xe_free_frame(h, mfn);
+}
+
+/* Takes a reference if the frame is d's: the reference first, then the check, as Xen does. */
+static inline bool xe_get_page(struct xe_host *h, xe_mfn mfn, const struct xe_domain *d)
+{
+	if (!xe_get_any_page(h, mfn))
+		return false;
+	if (h->frame[mfn].owner == d->id)
+		return true;
+	xe_put_page(h, mfn);
+	return false;
+}
+
+static inline uint64_t *xe_entries(const struct xe_host *h, xe_mfn mfn)
+{
+	return (uint64_t *)(void *)xe_frame_ptr(h, mfn);
+}
+
+static inline xe_mfn xe_pte_mfn(uint64_t pte)
+{
+	return (pte & XE_PTE_MFN) >> XE_PAGE_SHIFT;
+}
+
+/* Level of the page table that a frame is, or was last. */
+static inline unsigned xe_table_level(const struct xe_frame *f)
+{
+	return (unsigned)(f->type_info >> 61);
+}
+
+/* An address that a guest may name: neither Xen's own nor, nearly, non-canonical. */
+static inline bool xe_addr_ok(uint64_t gva)
+{
+	return gva < 1ull << 47 || gva >= 0xffff880000000000ull;
 }
 
 /* domain.c */
@@ -45,22 +98,108 @@ void xe_domain_free(struct xe_domain *d);
 void xe_domain_do_destroy(struct xe_host *h, struct xe_domain *d);
 
 /* builder.c */
-int xe_build(struct xe_host *h, struct xe_domain *d, uint64_t pages, uint64_t window);
+int xe_build(struct xe_host *h, struct xe_domain *d, const struct xe_domain_config *cfg);
+
+/* pagetype.c. A type is taken by somebody who has a reference on the page. 0, or -EINVAL and what
+ * the entries of a table are refused with. */
+int xe_get_new_type(struct xe_host *h, xe_mfn mfn, uint64_t type); /* at type count 0 */
+void xe_put_last_type(struct xe_host *h, xe_mfn mfn); /* at type count 1 */
+
+static inline int xe_get_page_type(struct xe_host *h, xe_mfn mfn, uint64_t type)
+{
+	struct xe_frame *f = &h->frame[mfn];
+
+	if (!(f->type_info & XE_PGT_COUNT))
+		return xe_get_new_type(h, mfn, type);
+	if ((f->type_info & XE_PGT_TYPE) != type)
+		return -EINVAL;
+	f->type_info++;
+	return 0;
+}
+
+static inline void xe_put_page_type(struct xe_host *h, xe_mfn mfn)
+{
+	struct xe_frame *f = &h->frame[mfn];
+
+	xe_assert(f->type_info & XE_PGT_COUNT);
+	if ((f->type_info & XE_PGT_COUNT) == 1)
+		xe_put_last_type(h, mfn);
+	else
+		f->type_info--;
+}
+
+static inline void xe_put_page_and_type(struct xe_host *h, xe_mfn mfn)
+{
+	xe_put_page_type(h, mfn);
+	xe_put_page(h, mfn);
+}
+
+int xe_get_page_and_type(struct xe_host *h, xe_mfn mfn, const struct xe_domain *d, uint64_t type);
+/* What an entry of a level 2 to 4 table in frame `table` holds. */
+int xe_get_table_entry(struct xe_host *h, xe_mfn table, uint64_t pte);
+void xe_put_table_entry(struct xe_host *h, xe_mfn table, uint64_t pte);
+void xe_fill_xen_slots(struct xe_host *h, xe_mfn table); /* of a table of level 4 */
+
+/* pte.c. `owner`: whose frames may be mapped, a domid or DOMID_IO; d: whose table it is. */
+int xe_get_l1_entry(struct xe_host *h, const struct xe_domain *d, uint32_t owner, uint64_t pte);
+void xe_put_l1_entry(struct xe_host *h, uint64_t pte);
+
+static inline bool xe_is_xen_slot(unsigned level, size_t slot)
+{
+	return level == 4 && slot >= XE_PTES / 2 && slot <= XE_L4_XEN_LAST;
+}
+
+/* A present entry as Xen completes a guest's. */
+static inline uint64_t xe_adjust_entry(unsigned level, uint64_t pte)
+{
+	if (level == 1 && !(pte & XE_PTE_USER))
+		return pte | XE_PTE_GUEST_KERNEL | XE_PTE_USER;
+	if (level == 1)
+		return pte & XE_PTE_GUEST_KERNEL ? pte : pte | XE_PTE_GLOBAL;
+	return pte | XE_PTE_USER | (level == 4 ? XE_PTE_ACCESSED : 0);
+}
+
+/* The level 1 entry at a guest address, or at a machine address, becomes `pte` or `new`, whose
+ * references are the caller's. -EINVAL where there is no such entry. */
+int xe_grant_pte_set(struct xe_host *h, struct xe_vcpu *v, uint64_t addr, bool is_machine_addr,
+		     uint64_t pte, uint64_t *old); /* those of the old entry are dropped */
+/* The entry must have the frame, PRESENT and RW of `want`; its references are the caller's then. */
+int xe_grant_pte_clear(struct xe_host *h, struct xe_vcpu *v, uint64_t addr, bool is_machine_addr,
+		       uint64_t want, uint64_t new);
+/* The entry at guest address `from` moves to gva, with its references, as in clear. */
+int xe_grant_pte_move(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, uint64_t want,
+		      uint64_t from);
+
+/* descriptor.c */
+bool xe_check_descriptor(uint64_t *desc);
 
 /* pagetable.c */
 int xe_walk(struct xe_host *h, const struct xe_vcpu *v, uint64_t gva, uint64_t **l1e, bool *rw);
 void xe_tlb_flush(struct xe_vcpu *v);
 void xe_tlb_flush_all(struct xe_domain *d); /* of all its vcpus */
-void xe_tlb_invalidate(struct xe_domain *d, uint64_t gva); /* likewise, one page */
 /* Copies through the tables of v. -EFAULT; nothing is moved unless everything can be. */
 int xe_copy_from(struct xe_host *h, struct xe_vcpu *v, void *buf, uint64_t gva, size_t n);
 int xe_copy_to(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, const void *buf, size_t n);
 int xe_check_writable(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, size_t n);
 
-/* mmu.c */
-xe_hypercall_fn xe_do_mmu_update, xe_do_update_va_mapping;
+/* mmu.c, mmuext.c */
+xe_hypercall_fn xe_do_mmu_update, xe_do_update_va_mapping, xe_do_update_va_mapping_otherdomain;
+xe_hypercall_fn xe_do_mmuext_op;
 void xe_unmap_log(struct xe_host *h, struct xe_domain *d, uint8_t log);
-void xe_unmap_all(struct xe_host *h, struct xe_domain *d);
+void xe_drop_base_pointers(struct xe_host *h, struct xe_vcpu *v);
+/* The domid that a call names as owner of the frames: of a domain, or DOMID_IO or DOMID_XEN. */
+int xe_page_owner(const struct xe_host *h, const struct xe_domain *cur, uint16_t domid,
+		  uint32_t *owner);
+int xe_check_vcpumask(struct xe_host *h, struct xe_vcpu *v, uint64_t gva); /* -EFAULT */
+/* The requests of mmu_update and mmuext_op, from their common arguments. */
+struct xe_mmu_batch {
+	uint64_t gva, done_gva;
+	uint32_t count, done; /* done: in all, earlier calls too */
+};
+int xe_mmu_batch_begin(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6],
+		       struct xe_mmu_batch *b);
+bool xe_mmu_batch_is_rest(const uint64_t arg[6]);
+void xe_mmu_batch_end(struct xe_host *h, struct xe_vcpu *v, const struct xe_mmu_batch *b);
 
 /* vcpu.c */
 int xe_vcpu_create(struct xe_host *h, struct xe_domain *d); /* the next one */

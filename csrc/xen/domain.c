@@ -5,7 +5,9 @@
  * one goes; its id is not used again before that.
  *
  * Invariants: h->domain[id] is NULL or a domain with refs > 0. The host owns the structs.
- * Left out: more than one virtual CPU, domain handles, scheduling parameters. */
+ * shared_info is a frame of Xen's that each domain has from creation on, with a reference of ours:
+ * a guest may give up the frame, not take it from us.
+ * Left out: domain handles, scheduling parameters. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,8 +41,19 @@ void xe_domain_free(struct xe_domain *d)
 {
 	xe_vcpus_free(d);
 	free(d->evtchn);
-	free(d->tables);
 	free(d);
+}
+
+static int alloc_shared_info(struct xe_host *h, struct xe_domain *d)
+{
+	int r = xe_alloc_xenheap(h, d, &d->shared_mfn);
+	bool got;
+
+	if (r)
+		return r;
+	got = xe_get_page(h, d->shared_mfn, d);
+	xe_assert(got);
+	return 0;
 }
 
 void xe_put_domain(struct xe_host *h, struct xe_domain *d)
@@ -55,7 +68,7 @@ void xe_put_domain(struct xe_host *h, struct xe_domain *d)
 	xe_domain_free(d);
 }
 
-/* A domain without memory, paused once. */
+/* A domain without memory and virtual CPUs, paused once. */
 int xe_domain_alloc(struct xe_host *h, uint32_t want, uint32_t max_vcpus, struct xe_domain **out)
 {
 	struct xe_domain *d;
@@ -73,16 +86,19 @@ int xe_domain_alloc(struct xe_host *h, uint32_t want, uint32_t max_vcpus, struct
 		return -ENOMEM;
 	d->evtchn = calloc(XE_EVTCHNS, sizeof(*d->evtchn));
 	d->vcpu = calloc(max_vcpus, sizeof(struct xe_vcpu *));
-	if (!d->evtchn || !d->vcpu) {
+	d->id = id;
+	d->refs = 1;
+	if (!d->evtchn || !d->vcpu || alloc_shared_info(h, d)) {
 		xe_domain_free(d);
 		return -ENOMEM;
 	}
 	d->max_vcpus = max_vcpus;
-	d->id = id;
 	d->generation = ++h->generations;
-	d->refs = 1;
 	d->pause_count = 1;
 	d->shutdown_code = XE_SHUTDOWN_NONE;
+	d->max_port = XE_EVTCHNS - 1;
+	d->max_grant_frames = XE_GRANT_FRAMES;
+	d->max_maptrack_frames = XE_MAPTRACK_FRAMES;
 	h->domain[id] = d;
 	if (h->top <= id)
 		h->top = id + 1;
@@ -90,29 +106,57 @@ int xe_domain_alloc(struct xe_host *h, uint32_t want, uint32_t max_vcpus, struct
 	return 0;
 }
 
+static int check_config(const struct xe_domain_config *cfg)
+{
+	if (cfg->max_pages < cfg->pages || cfg->max_vcpus > XE_MAX_VCPUS)
+		return -EINVAL;
+	if (cfg->cmdline && strnlen(cfg->cmdline, XE_CMDLINE_SIZE) == XE_CMDLINE_SIZE)
+		return -EINVAL;
+	return 0;
+}
+
+static void remember_config(struct xe_domain *d, const struct xe_domain_config *cfg)
+{
+	d->built = *cfg;
+	if (cfg->cmdline)
+		strcpy(d->cmdline, cfg->cmdline);
+	d->built.cmdline = d->cmdline;
+	d->privileged = cfg->privileged;
+	d->max_pages = cfg->max_pages;
+}
+
+static int create_vcpus(struct xe_host *h, struct xe_domain *d)
+{
+	int r = 0;
+
+	while (!r && d->nvcpus < d->max_vcpus)
+		r = xe_vcpu_create(h, d);
+	if (!r)
+		d->vcpu[0]->initialised = d->vcpu[0]->online = true;
+	return r;
+}
+
 int xe_domain_create(struct xe_host *h, const struct xe_domain_config *cfg, uint32_t *domid)
 {
 	struct xe_domain *d;
-	uint32_t ip = cfg->ip ? cfg->ip : xe_free_ip(h);
-	int r;
+	uint32_t ip = 0;
+	int r = check_config(cfg);
 
-	if (cfg->max_pages < cfg->pages)
-		return -EINVAL;
-	if (!ip)
-		return -ENOMEM;
-	r = xe_domain_alloc(h, 0, 1, &d);
-	if (!r)
-		r = xe_vcpu_create(h, d);
 	if (r)
 		return r;
-	d->privileged = cfg->privileged;
-	d->max_pages = cfg->max_pages;
-	d->init_pages = cfg->pages;
-	d->window_pages = cfg->window_pages;
+	if (!cfg->no_ip) {
+		ip = cfg->ip ? cfg->ip : xe_free_ip(h);
+		if (!ip)
+			return -ENOMEM;
+	}
+	r = xe_domain_alloc(h, 0, cfg->max_vcpus ? cfg->max_vcpus : 1, &d);
+	if (r)
+		return r;
+	remember_config(d, cfg);
 	d->ip = d->own_ip = ip;
-	d->vcpu[0]->initialised = d->vcpu[0]->online = true;
-	if (cfg->pages)
-		r = xe_build(h, d, cfg->pages, cfg->window_pages);
+	r = create_vcpus(h, d);
+	if (!r && cfg->pages)
+		r = xe_build(h, d, cfg);
 	if (r)
 		xe_domain_do_destroy(h, d);
 	else
@@ -120,26 +164,36 @@ int xe_domain_create(struct xe_host *h, const struct xe_domain_config *cfg, uint
 	return r;
 }
 
+/* Unpins what is pinned, and gives up the allocations of a list of frames. With our reference a frame
+ * stays in its list while others, that only it held, leave. */
+static void drop_frames(struct xe_host *h, struct xe_domain *d, xe_mfn mfn)
+{
+	while (mfn) {
+		struct xe_frame *f = &h->frame[mfn];
+		bool got = xe_get_page(h, mfn, d);
+		xe_mfn next;
+
+		xe_assert(got);
+		if (f->type_info & XE_PGT_PINNED) {
+			f->type_info &= ~XE_PGT_PINNED;
+			xe_put_page_and_type(h, mfn);
+		}
+		xe_drop_allocated(h, mfn);
+		next = f->next;
+		xe_put_page(h, mfn);
+		mfn = next;
+	}
+}
+
+/* When base pointers and pins are gone, so are all page tables, and what their entries held. */
 static void relinquish_memory(struct xe_host *h, struct xe_domain *d)
 {
-	xe_unmap_all(h, d);
-	for (uint64_t i = 0; i < d->n_tables; i++) {
-		xe_put_page_type(&h->frame[d->tables[i]]);
-		xe_put_page(h, d->tables[i]);
-	}
-	free(d->tables);
-	d->tables = NULL;
-	d->n_tables = d->n_l1 = 0;
 	for (uint32_t i = 0; i < d->nvcpus; i++)
-		d->vcpu[i]->cr3 = 0;
-	if (d->shared_mfn)
-		xe_put_page(h, d->shared_mfn);
+		xe_drop_base_pointers(h, d->vcpu[i]);
+	xe_put_page(h, d->shared_mfn);
 	d->shared_mfn = 0;
-	xe_tlb_flush_all(d);
-	while (d->first_frame)
-		xe_drop_allocated(h, d->first_frame);
-	while (d->first_xenheap)
-		xe_drop_allocated(h, d->first_xenheap);
+	drop_frames(h, d, d->first_frame);
+	drop_frames(h, d, d->first_xenheap);
 	xe_frames_flush(h);
 }
 
@@ -241,9 +295,13 @@ int xe_domain_info(const struct xe_host *h, uint32_t domid, struct xe_domain_inf
 		.ip = d->ip,
 		.own_ip = d->own_ip,
 		.heartbeats = xe_heartbeat_count(h, d),
+		.max_vcpus = d->max_vcpus,
+		.virt_base = d->virt_base,
 		.usable_pages = d->usable_pages,
-		.shared_info_pfn = d->shared_pfn,
 		.p2m_pfn = d->p2m_pfn,
+		.start_info_gva =
+			d->start_info_pfn ? d->virt_base + (d->start_info_pfn << XE_PAGE_SHIFT) : 0,
+		.shared_info_mfn = d->shared_mfn,
 	};
 	return 0;
 }

@@ -2,7 +2,8 @@
  *
  * Semantics are Xen's: an assigned frame has PGC_allocated and one reference; each mapping, log
  * registration and table link holds another. The frame is freed at its last reference, wherever
- * that is dropped; the owner's tot_pages falls only then. The type changes only at type count 0.
+ * that is dropped; the owner's tot_pages falls, and its list loses the frame, only then. Types:
+ * pagetype.c.
  *
  * Allocation is by chunks of 512 frames with a bitmap each: single frames from the lowest chunk
  * that has any, extents of order 9 from the highest chunk that is wholly free.
@@ -172,7 +173,6 @@ int xe_alloc_xenheap(struct xe_host *h, struct xe_domain *d, xe_mfn *mfn)
 	unlink_frame(h, d, *mfn);
 	f->count_info |= XE_PGC_XEN_HEAP;
 	f->type_info = XE_PGT_WRITABLE | XE_PGT_VALIDATED | 1;
-	f->flags = XE_FRAME_SYSTEM;
 	link_frame(h, d, *mfn);
 	if (!d->xenheap_pages++)
 		xe_get_domain(d);
@@ -213,7 +213,7 @@ static void lose_xenheap(struct xe_host *h, struct xe_domain *d)
 		xe_put_domain(h, d);
 }
 
-static void free_frame(struct xe_host *h, xe_mfn mfn)
+void xe_free_frame(struct xe_host *h, xe_mfn mfn)
 {
 	struct xe_frame *f = &h->frame[mfn];
 	struct xe_chunk *k = &h->chunk[mfn / XE_CHUNK_FRAMES];
@@ -223,6 +223,7 @@ static void free_frame(struct xe_host *h, xe_mfn mfn)
 
 	xe_assert((xenheap || !(f->type_info & XE_PGT_COUNT)) && !f->log);
 	xe_assert(!(k->free[bit / 64] >> (bit % 64) & 1));
+	unlink_frame(h, d, mfn);
 	*f = (struct xe_frame){.owner = XE_NO_DOMAIN};
 	k->free[bit / 64] |= 1ull << (bit % 64);
 	k->nfree++;
@@ -236,35 +237,6 @@ static void free_frame(struct xe_host *h, xe_mfn mfn)
 		lose_page(h, d);
 }
 
-/* Takes a reference if the frame is d's: the reference first, then the check, as Xen does. */
-bool xe_get_page(struct xe_host *h, xe_mfn mfn, const struct xe_domain *d)
-{
-	struct xe_frame *f;
-
-	if (mfn >= h->nframes)
-		return false;
-	f = &h->frame[mfn];
-	if (!(f->count_info & XE_PGC_COUNT) || (f->count_info & XE_PGC_COUNT) >= XE_PGC_COUNT - 1)
-		return false;
-	f->count_info++;
-	if (f->owner == d->id)
-		return true;
-	xe_put_page(h, mfn);
-	return false;
-}
-
-void xe_put_page(struct xe_host *h, xe_mfn mfn)
-{
-	struct xe_frame *f = &h->frame[mfn];
-
-	xe_assert(mfn < h->nframes && (f->count_info & XE_PGC_COUNT) > 0);
-	f->count_info--;
-	if (!(f->count_info & XE_PGC_COUNT)) {
-		xe_assert(!(f->count_info & XE_PGC_ALLOCATED));
-		free_frame(h, mfn);
-	}
-}
-
 /* Gives up the allocation itself; false if that was done before. */
 bool xe_drop_allocated(struct xe_host *h, xe_mfn mfn)
 {
@@ -272,26 +244,9 @@ bool xe_drop_allocated(struct xe_host *h, xe_mfn mfn)
 
 	if (!(f->count_info & XE_PGC_ALLOCATED))
 		return false;
-	unlink_frame(h, h->domain[f->owner], mfn);
 	f->count_info &= ~XE_PGC_ALLOCATED;
 	xe_put_page(h, mfn);
 	return true;
-}
-
-int xe_get_page_type(struct xe_frame *f, uint64_t type)
-{
-	if (!(f->type_info & XE_PGT_COUNT))
-		f->type_info = type | XE_PGT_VALIDATED;
-	else if ((f->type_info & XE_PGT_TYPE) != type)
-		return -EBUSY;
-	f->type_info++;
-	return 0;
-}
-
-void xe_put_page_type(struct xe_frame *f)
-{
-	xe_assert(f->type_info & XE_PGT_COUNT);
-	f->type_info--;
 }
 
 /* Changes the owner of a frame that somebody keeps referenced; it is allocated afterwards. */
@@ -301,9 +256,8 @@ void xe_assign_frame(struct xe_host *h, xe_mfn mfn, struct xe_domain *to)
 	struct xe_domain *from = h->domain[f->owner];
 
 	xe_assert(f->count_info & XE_PGC_COUNT);
-	if (f->count_info & XE_PGC_ALLOCATED) {
-		unlink_frame(h, from, mfn);
-	} else {
+	unlink_frame(h, from, mfn);
+	if (!(f->count_info & XE_PGC_ALLOCATED)) {
 		f->count_info |= XE_PGC_ALLOCATED;
 		f->count_info++;
 	}

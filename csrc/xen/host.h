@@ -32,12 +32,19 @@ void xe_host_destroy(struct xe_host *h);
 
 /* Domains (toolstack interface, used by the machine and domctl). */
 struct xe_domain_config {
-	uint64_t pages;          /* initial reservation, populated and mapped */
-	uint64_t max_pages;      /* >= pages */
-	uint64_t window_pages;   /* prebuilt L1 tables of the log window */
+	uint64_t pages;        /* initial reservation, populated and mapped */
+	uint64_t max_pages;    /* >= pages */
+	uint64_t window_pages; /* prebuilt L1 tables of the log window */
+	uint64_t virt_base;    /* of page 0; 0: XE_GUEST_BASE; XE_BASE_ZERO: address 0 */
+	uint64_t kernel_pages; /* room for the image, below all else; 0: all that can be */
+	uint32_t max_vcpus;    /* that exist, the first is up; 0: 1 */
 	bool privileged;
-	uint32_t ip;             /* its own address; 0: first free of 10.0.0.2..254 */
+	bool store, console; /* ports for domain 0 to bind to; not if privileged */
+	bool no_ip;          /* has no address */
+	uint32_t ip;         /* its own address; 0: first free of 10.0.0.2..254 */
+	const char *cmdline; /* up to 1023 bytes; NULL: none */
 };
+#define XE_BASE_ZERO 1ull
 int xe_domain_create(struct xe_host *h, const struct xe_domain_config *cfg,
 		     uint32_t *domid); /* lowest free id; paused once */
 int xe_domain_destroy(struct xe_host *h,
@@ -53,8 +60,12 @@ struct xe_domain_info {
 	uint64_t tot_pages, max_pages, refs;
 	uint32_t ip, own_ip;            /* now / assigned at creation */
 	uint64_t heartbeats;
+	uint32_t max_vcpus;
+	uint64_t virt_base;    /* of page 0 */
 	uint64_t usable_pages; /* pages 0..usable-1 are the guest's; its tables lie above */
-	uint64_t shared_info_pfn, p2m_pfn;
+	uint64_t p2m_pfn;
+	uint64_t start_info_gva;  /* what it would find in rsi; 0: not built */
+	uint64_t shared_info_mfn;
 };
 int xe_domain_info(const struct xe_host *h, uint32_t domid, struct xe_domain_info *out);
 /* Round robin over the run queue: a domain that is neither paused, blocked nor down; -1: none. */
@@ -64,8 +75,8 @@ size_t xe_console_read(struct xe_host *h, uint32_t domid, void *buf, size_t n);
 uint64_t xe_host_free_pages(const struct xe_host *h);
 uint32_t xe_host_top(const struct xe_host *h); /* no domain has this id or a higher one */
 
-/* Guest layout. Pseudo-physical page p is mapped RW at XE_GUEST_BASE + p * 4096;
- * the log window starts at XE_LOG_WINDOW, its entries empty at first. */
+/* Guest layout. Pseudo-physical page p is mapped RW at virt_base + p * 4096, by default at
+ * XE_GUEST_BASE; the log window starts at XE_LOG_WINDOW, its entries empty at first. */
 #define XE_GUEST_BASE 0xffff880000000000ull
 #define XE_LOG_WINDOW 0xffffc90000000000ull
 

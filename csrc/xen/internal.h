@@ -17,24 +17,34 @@
 #define XE_PGT_WRITABLE (7ull << 61)
 #define XE_PGT_PINNED (1ull << 59)
 #define XE_PGT_VALIDATED (1ull << 58)
-#define XE_PGT_COUNT ((1ull << 57) - 1)
+#define XE_PGT_LINEAR (1ull << 40) /* one use by a table of the same level; 15 bits of them */
+#define XE_PGT_LINEAR_USES (0x7fffull << 40)
+#define XE_PGT_COUNT ((1ull << 40) - 1)
 
 #define XE_PTE_PRESENT 1ull
 #define XE_PTE_RW 2ull
+#define XE_PTE_USER 4ull
+#define XE_PTE_ACCESSED 0x20ull
 #define XE_PTE_AD 0x60ull
+#define XE_PTE_CACHE 0x98ull /* PWT, PCD, and PAT, which is PSE above level 1 */
+#define XE_PTE_GLOBAL 0x100ull
+#define XE_PTE_GUEST_KERNEL (1ull << 52) /* as Xen marks entries without USER */
+#define XE_PTE_NX (1ull << 63)
 #define XE_PTE_MFN 0x000ffffffffff000ull
 #define XE_PTE_FLAGS_RW 0x67ull
 #define XE_PTE_FLAGS_RO 0x65ull
 #define XE_PTES 512u
+#define XE_L4_XEN_LAST 271u /* slots 256 to 271 of a level 4 table are Xen's */
 
 enum {
 	XE_NO_DOMAIN = 0xffff,
 	XE_FRAME_DIRTY = 1,   /* free, and its memory may not be zero */
-	XE_FRAME_SYSTEM = 2,  /* page table or shared_info: never part of a log */
 	XE_CHUNK_FRAMES = 1 << XE_EXTENT_ORDER,
 	XE_CHUNK_WORDS = XE_CHUNK_FRAMES / 64,
 	XE_TLB_SIZE = 256,
 	XE_EVTCHNS = 4096,
+	XE_GRANT_FRAMES = 64, /* as Xen's defaults, also the most that a domain may get */
+	XE_MAPTRACK_FRAMES = 1024,
 	XE_VIRQS = 24,
 	XE_CONSOLE_SIZE = 4096,
 	XE_MAX_PATHS = 256,
@@ -45,7 +55,7 @@ enum {
 struct xe_frame {
 	uint64_t count_info;
 	uint64_t type_info;
-	uint32_t next, prev; /* among the owner's frames, 0: none; valid while allocated */
+	uint32_t next, prev; /* among the owner's frames, until it is freed; 0: none */
 	uint32_t m2p;
 	uint16_t owner;  /* domid or XE_NO_DOMAIN */
 	uint8_t log;     /* index of the pair whose log it is part of, plus 1 */
@@ -58,7 +68,8 @@ struct xe_chunk {
 };
 
 struct xe_tlb_entry {
-	uint64_t vpn, pte; /* pte's RW bit: writable at all levels */
+	uint64_t vpn;
+	uint32_t mfn, tag; /* tag: the vcpu's tlb_gen << 1, plus 1 if writable at all levels */
 };
 
 struct xe_evtchn {
@@ -77,8 +88,11 @@ struct xe_vcpu {
 	bool initialised, online, blocked;
 	/* evtchn.c */
 	uint16_t virq_port[XE_VIRQS]; /* of a global virq: that of vcpu 0 */
-	/* mmu.c, pagetable.c */
-	xe_mfn cr3; /* root of its page tables, referenced; 0: none */
+	/* mmuext.c, pagetable.c */
+	xe_mfn cr3, user_cr3; /* roots of its page tables, referenced; 0: none */
+	uint64_t ldt_base;
+	uint32_t ldt_ents;
+	uint32_t tlb_gen;
 	struct xe_tlb_entry tlb[XE_TLB_SIZE];
 };
 
@@ -95,13 +109,15 @@ struct xe_domain {
 	uint64_t xenheap_pages; /* XE_PGC_XEN_HEAP frames of its own, also while it owns them */
 	uint32_t first_frame, first_xenheap; /* lists through xe_frame.next */
 	/* builder.c */
-	uint64_t init_pages, window_pages; /* as created: what its backup gets */
-	uint64_t usable_pages, shared_pfn, p2m_pfn;
-	xe_mfn *tables; /* its page tables, the n_l1 tables of level 1 first */
-	uint64_t n_tables, n_l1;
+	struct xe_domain_config built; /* as created: what its backup gets */
+	char cmdline[XE_CMDLINE_SIZE]; /* to its end zeroes */
+	uint64_t virt_base, usable_pages, p2m_pfn, start_info_pfn; /* 0 pages usable: not built */
 	/* evtchn.c */
-	xe_mfn shared_mfn; /* 0: none */
+	xe_mfn shared_mfn; /* ours; 0: none any more */
 	struct xe_evtchn *evtchn;
+	uint32_t max_port; /* highest that it may use; fixed at creation, as the next two */
+	/* grant.c */
+	uint32_t max_grant_frames, max_maptrack_frames;
 	/* sched.c */
 	bool upcall_queued, queued;
 	/* netsched.c, pair.c, heartbeat.c */

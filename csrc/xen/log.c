@@ -25,6 +25,13 @@ bool xe_log_may_map(struct xe_host *h, const struct xe_domain *d, const struct x
 	return d->id == f->owner;
 }
 
+/* Memory, neither a page or descriptor table nor a frame of Xen's. */
+static bool is_plain(const struct xe_frame *f)
+{
+	return !(f->count_info & XE_PGC_XEN_HEAP) &&
+	       (!(f->type_info & XE_PGT_COUNT) || (f->type_info & XE_PGT_TYPE) == XE_PGT_WRITABLE);
+}
+
 static int check_extent(struct xe_host *h, const struct xe_domain *d, xe_mfn mfn)
 {
 	if (mfn % XE_CHUNK_FRAMES || mfn >= h->nframes || h->nframes - mfn < XE_CHUNK_FRAMES)
@@ -32,8 +39,7 @@ static int check_extent(struct xe_host *h, const struct xe_domain *d, xe_mfn mfn
 	for (xe_mfn m = mfn; m < mfn + XE_CHUNK_FRAMES; m++) {
 		const struct xe_frame *f = &h->frame[m];
 
-		if (!(f->count_info & XE_PGC_ALLOCATED) || f->owner != d->id ||
-		    (f->flags & XE_FRAME_SYSTEM))
+		if (!(f->count_info & XE_PGC_ALLOCATED) || f->owner != d->id || !is_plain(f))
 			return -EPERM;
 		if (f->log)
 			return -EINVAL;

@@ -1,202 +1,286 @@
-/* Changes of page tables by hypercall: every entry that a guest wants is checked first.
+/* mmu_update and update_va_mapping: changes of page table entries, each checked before it is made.
  *
- * A present level 1 entry holds one reference on its frame, a writable one also a type reference;
- * both are dropped when the entry goes. A frame may be mapped if the domain owns it, or if it is
- * part of a log to which the domain has a right (log.c decides).
+ * What an entry holds is taken by pte.c or pagetype.c before the entry is written, and what the old
+ * one held is dropped after. Bits that decide nothing (accessed, dirty, available, global, user, NX)
+ * change without either. Two domains may be named: whose tables are changed, and whose frames the
+ * new entries of level 1 are to map; the control domain may name any, others only themselves.
  *
- * Invariants: the references that entries hold equal the entries; a page table never becomes
- * writable to its guest (its type count is never 0).
- * Left out: entries of levels 2 to 4, pinning, mmuext_op: a guest's tables are made by the builder. */
+ * Invariants: the references that entries hold equal the entries; the TLBs of a domain hold nothing
+ * of an entry that is gone.
+ * Left out: continuations, which no call needs; their arguments are understood. */
 #include <errno.h>
 
 #include "base/assert.h"
 #include "xen/internal.h"
 
-enum { MMU_NORMAL_PT_UPDATE, MMU_MACHPHYS_UPDATE, MMU_PT_UPDATE_PRESERVE_AD };
+enum { CMD_MASK = 7 };
 
-static xe_mfn pte_mfn(uint64_t pte)
-{
-	return (pte & XE_PTE_MFN) >> XE_PAGE_SHIFT;
-}
+#define PREEMPTED (1u << 31)
+/* Bits of an entry that a guest may not change without a check; GLOBAL only above level 1. */
+#define CHECKED_BITS (XE_PTE_MFN | XE_PTE_PRESENT | XE_PTE_RW | XE_PTE_CACHE)
 
-static int get_from_entry(struct xe_host *h, struct xe_domain *d, struct xe_domain *fd,
-			  uint64_t val)
+static int mod_entry(struct xe_host *h, struct xe_domain *d, uint32_t owner, xe_mfn table,
+		     uint64_t *slot, uint64_t new, bool keep_ad)
 {
-	xe_mfn mfn = pte_mfn(val);
-	struct xe_frame *f;
-	struct xe_domain *owner = fd;
+	unsigned level = xe_table_level(&h->frame[table]);
+	uint64_t old = *slot, ad = keep_ad ? old & XE_PTE_AD : 0;
+	uint64_t checked = level == 1 ? CHECKED_BITS : CHECKED_BITS | XE_PTE_GLOBAL;
 	int r = 0;
 
-	if (mfn >= h->nframes)
-		return -EPERM;
-	f = &h->frame[mfn];
-	if (f->log) {
-		if (!xe_log_may_map(h, d, f))
-			return -EBUSY;
-		owner = h->domain[f->owner];
+	if (xe_is_xen_slot(level, (size_t)(slot - xe_entries(h, table))))
+		return -EINVAL;
+	if (new & XE_PTE_PRESENT) {
+		new = xe_adjust_entry(level, new);
+		if (!((old ^ new) & checked)) {
+			*slot = new | ad;
+			return 0;
+		}
+		r = level == 1 ? xe_get_l1_entry(h, d, owner, new)
+			       : xe_get_table_entry(h, table, new);
+		if (r)
+			return r;
 	}
-	if (!xe_get_page(h, mfn, owner))
-		return -EBUSY;
-	if (val & XE_PTE_RW)
-		r = xe_get_page_type(f, XE_PGT_WRITABLE);
-	if (r)
-		xe_put_page(h, mfn);
-	return r;
-}
-
-static void put_entry(struct xe_host *h, uint64_t val)
-{
-	if (!(val & XE_PTE_PRESENT))
-		return;
-	if (val & XE_PTE_RW)
-		xe_put_page_type(&h->frame[pte_mfn(val)]);
-	xe_put_page(h, pte_mfn(val));
-}
-
-static int mod_l1_entry(struct xe_host *h, struct xe_domain *d, struct xe_domain *fd,
-			uint64_t *slot, uint64_t val)
-{
-	uint64_t old = *slot;
-	int r = 0;
-
-	if (val & XE_PTE_PRESENT)
-		r = get_from_entry(h, d, fd, val);
-	if (r)
-		return r;
-	*slot = val;
-	put_entry(h, old);
+	*slot = new | ad;
+	if (!(old & XE_PTE_PRESENT))
+		return 0;
+	xe_tlb_flush_all(d);
+	if (level == 1)
+		xe_put_l1_entry(h, old);
+	else
+		xe_put_table_entry(h, table, old);
 	return 0;
 }
 
-static int update_va_mapping(struct xe_host *h, struct xe_vcpu *v, uint64_t va, uint64_t val)
-{
-	struct xe_domain *d = v->domain;
-	uint64_t *l1e;
-	bool rw;
-	int r;
+/* ---- mmu_update ---- */
 
-	if (xe_walk(h, v, va, &l1e, &rw))
-		return -EINVAL;
-	r = mod_l1_entry(h, d, d, l1e, val);
-	xe_tlb_invalidate(d, va);
-	return r;
+int xe_page_owner(const struct xe_host *h, const struct xe_domain *cur, uint16_t domid,
+		  uint32_t *owner)
+{
+	*owner = domid == XE_ABI_domid_SELF ? cur->id : domid;
+	if (domid == cur->id) /* that is no foreign domain, says Xen */
+		return -ESRCH;
+	if (domid == XE_ABI_domid_SELF || domid == XE_ABI_domid_IO || domid == XE_ABI_domid_XEN)
+		return 0;
+	return xe_domain(h, domid) ? 0 : -ESRCH;
+}
+
+int xe_mmu_batch_begin(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6],
+		       struct xe_mmu_batch *b)
+{
+	*b = (struct xe_mmu_batch){
+		.gva = arg[0],
+		.done_gva = arg[2],
+		.count = (uint32_t)arg[1] & ~PREEMPTED,
+	};
+	if (((uint32_t)arg[1] & PREEMPTED) && arg[2] &&
+	    xe_copy_from(h, v, &b->done, arg[2], sizeof(b->done)))
+		b->done = 0;
+	return xe_addr_ok(arg[0]) ? 0 : -EFAULT;
+}
+
+/* A place for the count that can't be written is no error. */
+void xe_mmu_batch_end(struct xe_host *h, struct xe_vcpu *v, const struct xe_mmu_batch *b)
+{
+	if (b->done_gva)
+		(void)xe_copy_to(h, v, b->done_gva, &b->done, sizeof(b->done));
+}
+
+/* The call that would finish an interrupted one: it has nothing left to do but to say this. */
+bool xe_mmu_batch_is_rest(const uint64_t arg[6])
+{
+	return (uint32_t)arg[1] == PREEMPTED && !arg[0];
+}
+
+static bool may_name(const struct xe_domain *cur, uint32_t owner)
+{
+	return owner == cur->id || cur->privileged;
 }
 
 /* Writes to a page that is no table: plain memory, if it can be had writable now. */
 static int write_data(struct xe_host *h, xe_mfn mfn, uint64_t *slot, uint64_t val)
 {
-	int r = xe_get_page_type(&h->frame[mfn], XE_PGT_WRITABLE);
-
-	if (r)
+	if (xe_get_page_type(h, mfn, XE_PGT_WRITABLE))
 		return -EINVAL;
 	*slot = val;
-	xe_put_page_type(&h->frame[mfn]);
+	xe_put_page_type(h, mfn);
 	return 0;
 }
 
-static int update_table(struct xe_host *h, struct xe_domain *d, struct xe_domain *fd,
-			uint64_t maddr, uint64_t val, bool keep_ad)
+static int update_page(struct xe_host *h, struct xe_domain *pt, uint32_t owner, uint64_t maddr,
+		       uint64_t val, bool keep_ad)
 {
 	xe_mfn mfn = maddr >> XE_PAGE_SHIFT;
-	struct xe_frame *f = &h->frame[mfn];
+	const struct xe_frame *f = &h->frame[mfn];
 	uint64_t *slot = (uint64_t *)(void *)(h->memory + maddr);
-	bool cached = *slot & XE_PTE_PRESENT; /* the TLB holds no entry that was not */
+	unsigned level = f->type_info & XE_PGT_COUNT ? xe_table_level(f) : 0;
+
+	if (f->log && !xe_log_may_map(h, pt, f))
+		return -EINVAL;
+	if (level < 1 || level > 4)
+		return write_data(h, mfn, slot, val);
+	if (level > 1 && owner != pt->id)
+		return -EINVAL;
+	return mod_entry(h, pt, owner, mfn, slot, val, keep_ad);
+}
+
+static int update_entry(struct xe_host *h, const struct xe_domain *cur, struct xe_domain *pt,
+			uint32_t owner, const struct xe_mmu_update *u)
+{
+	uint64_t maddr = u->ptr & ~(uint64_t)CMD_MASK;
+	bool keep_ad = (u->ptr & CMD_MASK) == XE_ABI_mmu_PT_UPDATE_PRESERVE_AD;
 	int r;
 
-	if (!(f->flags & XE_FRAME_SYSTEM) || (f->type_info & XE_PGT_TYPE) == XE_PGT_WRITABLE)
-		return write_data(h, mfn, slot, val);
-	if ((f->type_info & XE_PGT_TYPE) != XE_PGT_LEVEL(1))
+	if ((owner != XE_ABI_domid_IO && !may_name(cur, owner)) || !may_name(cur, pt->id))
+		return -EPERM;
+	if (!xe_get_page(h, maddr >> XE_PAGE_SHIFT, pt))
 		return -EINVAL;
-	if (keep_ad)
-		val |= *slot & XE_PTE_AD;
-	r = mod_l1_entry(h, d, fd, slot, val);
-	if (cached)
-		xe_tlb_flush_all(d);
+	r = update_page(h, pt, owner, maddr, u->val, keep_ad);
+	xe_put_page(h, maddr >> XE_PAGE_SHIFT);
 	return r;
 }
 
-static int update_one(struct xe_host *h, struct xe_domain *d, struct xe_domain *fd, uint64_t ptr,
-		      uint64_t val)
+static int update_m2p(struct xe_host *h, const struct xe_domain *cur, const struct xe_domain *pt,
+		      uint32_t owner, const struct xe_mmu_update *u)
 {
-	unsigned cmd = ptr & 3;
-	uint64_t maddr = ptr & ~3ull;
-	xe_mfn mfn = maddr >> XE_PAGE_SHIFT;
-	int r = -EINVAL;
+	xe_mfn mfn = u->ptr >> XE_PAGE_SHIFT;
 
-	if (cmd > MMU_PT_UPDATE_PRESERVE_AD || (cmd != MMU_MACHPHYS_UPDATE && maddr & 7))
+	if (pt != cur || (owner != XE_ABI_domid_IO && !may_name(cur, owner)))
+		return -EPERM;
+	if (!xe_get_any_page(h, mfn))
 		return -EINVAL;
-	if (!xe_get_page(h, mfn, d))
+	if (h->frame[mfn].owner != owner) {
+		xe_put_page(h, mfn);
 		return -EINVAL;
-	if (h->frame[mfn].log && !xe_log_may_map(h, d, &h->frame[mfn]))
-		goto out;
-	if (cmd == MMU_MACHPHYS_UPDATE) {
-		h->frame[mfn].m2p = (uint32_t)val;
-		r = 0;
-	} else {
-		r = update_table(h, d, fd, maddr, val, cmd == MMU_PT_UPDATE_PRESERVE_AD);
 	}
-out:
+	h->frame[mfn].m2p = (uint32_t)u->val;
 	xe_put_page(h, mfn);
-	return r;
+	return 0;
+}
+
+static int update_one(struct xe_host *h, const struct xe_domain *cur, struct xe_domain *pt,
+		      uint32_t owner, const struct xe_mmu_update *u)
+{
+	switch (u->ptr & CMD_MASK) {
+	case XE_ABI_mmu_NORMAL_PT_UPDATE:
+	case XE_ABI_mmu_PT_UPDATE_PRESERVE_AD:
+	case XE_ABI_mmu_PT_UPDATE_NO_TRANSLATE:
+		return update_entry(h, cur, pt, owner, u);
+	case XE_ABI_mmu_MACHPHYS_UPDATE:
+		return update_m2p(h, cur, pt, owner, u);
+	default:
+		return -ENOSYS;
+	}
+}
+
+static int update_all(struct xe_host *h, struct xe_vcpu *v, struct xe_domain *pt, uint32_t owner,
+		      struct xe_mmu_batch *b)
+{
+	for (uint32_t i = 0; i < b->count; i++, b->done++) {
+		struct xe_mmu_update u;
+		int r = xe_copy_from(h, v, &u, b->gva + i * sizeof(u), sizeof(u));
+
+		if (!r)
+			r = update_one(h, v->domain, pt, owner, &u);
+		if (r)
+			return r;
+	}
+	return 0;
 }
 
 int64_t xe_do_mmu_update(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6])
 {
-	struct xe_domain *d = v->domain;
-	struct xe_domain *fd = xe_domain_or_self(h, d, arg[3] & 0xffff);
-	uint32_t count = (uint32_t)arg[1], done;
-	int r = 0;
+	uint32_t domids = (uint32_t)arg[3], owner;
+	struct xe_domain *pt = domids >> 16 ? xe_domain(h, (domids >> 16) - 1) : v->domain;
+	struct xe_mmu_batch b;
+	int r = xe_mmu_batch_begin(h, v, arg, &b);
 
-	if (arg[3] >> 16)
-		return -EPERM;
-	if (!fd || fd->dying)
+	if (xe_mmu_batch_is_rest(arg))
+		return (int32_t)domids;
+	if (r)
+		return r;
+	if (!pt)
 		return -ESRCH;
-	if (fd != d && !d->privileged)
-		return -EPERM;
-	for (done = 0; done < count; done++) {
-		struct xe_mmu_update u;
-
-		r = xe_copy_from(h, v, &u, arg[0] + (uint64_t)done * sizeof(u), sizeof(u));
-		if (!r)
-			r = update_one(h, d, fd, u.ptr, u.val);
-		if (r)
-			break;
-	}
-	if (arg[2] && xe_copy_to(h, v, arg[2], &done, sizeof(done)) && !r)
-		r = -EFAULT;
+	r = pt != v->domain && !pt->nvcpus ? -EINVAL : 0;
+	if (!r)
+		r = xe_page_owner(h, v->domain, (uint16_t)domids, &owner);
+	if (!r)
+		r = update_all(h, v, pt, owner, &b);
+	xe_mmu_batch_end(h, v, &b);
 	return r;
+}
+
+/* ---- update_va_mapping ---- */
+
+int xe_check_vcpumask(struct xe_host *h, struct xe_vcpu *v, uint64_t gva)
+{
+	uint64_t mask[XE_MAX_VCPUS / 64];
+
+	return xe_copy_from(h, v, mask, gva, (v->domain->max_vcpus + 63) / 64 * sizeof(mask[0]));
+}
+
+/* What the guest wants flushed is so already: only its mask of vcpus is looked at. */
+static int flush(struct xe_host *h, struct xe_vcpu *v, uint64_t flags)
+{
+	uint64_t type = flags & XE_ABI_uvmf_FLUSHTYPE_MASK;
+	uint64_t mask = flags & ~(uint64_t)XE_ABI_uvmf_FLUSHTYPE_MASK;
+
+	if (type != XE_ABI_uvmf_TLB_FLUSH && type != XE_ABI_uvmf_INVLPG)
+		return 0;
+	return mask && mask != XE_ABI_uvmf_ALL ? xe_check_vcpumask(h, v, mask) : 0;
+}
+
+static int update_va(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6], uint32_t owner)
+{
+	struct xe_domain *d = v->domain;
+	uint64_t *slot;
+	xe_mfn table;
+	bool rw;
+	int r;
+
+	if (!may_name(d, owner))
+		return -EPERM;
+	if (xe_walk(h, v, arg[0], &slot, &rw))
+		return -EINVAL;
+	table = (xe_mfn)((uint8_t *)slot - h->memory) >> XE_PAGE_SHIFT;
+	if (xe_table_level(&h->frame[table]) != 1) /* reached through a linear entry */
+		return -EINVAL;
+	r = mod_entry(h, d, owner, table, slot, arg[1], false);
+	return r ? r : flush(h, v, arg[2]);
 }
 
 int64_t xe_do_update_va_mapping(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6])
 {
-	return update_va_mapping(h, v, arg[0], arg[1]);
+	return update_va(h, v, arg, v->domain->id);
 }
 
-/* Clears the domain's entries; with log != 0 only those of that log. */
-static void unmap(struct xe_host *h, struct xe_domain *d, uint8_t log)
+int64_t xe_do_update_va_mapping_otherdomain(struct xe_host *h, struct xe_vcpu *v,
+					    const uint64_t arg[6])
 {
-	for (uint64_t i = 0; i < d->n_l1; i++) {
-		uint64_t *t = (uint64_t *)(void *)xe_frame_ptr(h, d->tables[i]);
+	uint32_t owner;
+	int r = xe_page_owner(h, v->domain, (uint16_t)arg[3], &owner);
 
-		for (unsigned j = 0; j < XE_PTES; j++) {
-			uint64_t old = t[j];
-
-			if (!(old & XE_PTE_PRESENT) || (log && h->frame[pte_mfn(old)].log != log))
-				continue;
-			t[j] = 0;
-			put_entry(h, old);
-		}
-	}
-	xe_tlb_flush_all(d);
+	return r ? r : update_va(h, v, arg, owner);
 }
 
+/* ---- logs ---- */
+
+/* Clears the entries of that log in all level 1 tables of the domain. */
 void xe_unmap_log(struct xe_host *h, struct xe_domain *d, uint8_t log)
 {
 	xe_assert(log);
-	unmap(h, d, log);
-}
+	for (xe_mfn m = d->first_frame; m; m = h->frame[m].next) {
+		uint64_t *e = xe_entries(h, m);
 
-void xe_unmap_all(struct xe_host *h, struct xe_domain *d)
-{
-	unmap(h, d, 0);
+		if (xe_table_level(&h->frame[m]) != 1 || !(h->frame[m].type_info & XE_PGT_COUNT))
+			continue;
+		for (unsigned i = 0; i < XE_PTES; i++) {
+			uint64_t old = e[i];
+
+			if (!(old & XE_PTE_PRESENT) || h->frame[xe_pte_mfn(old)].log != log)
+				continue;
+			e[i] = 0;
+			xe_put_l1_entry(h, old);
+		}
+	}
+	xe_tlb_flush_all(d);
 }

@@ -83,6 +83,8 @@ static int install_grant(struct xe_host *h, struct xe_domain *cur, const struct 
 		return -ESRCH;
 	if (xe_pair_of(h, d->id))
 		return -EEXIST;
+	if (!d->ip) /* nothing that could be shared */
+		return -EINVAL;
 	while (p < h->pair + XE_MAX_PAIRS && p->state != XE_PAIR_NONE)
 		p++;
 	if (p == h->pair + XE_MAX_PAIRS)
@@ -96,14 +98,14 @@ static int install_grant(struct xe_host *h, struct xe_domain *cur, const struct 
 /* Like the primary was built, and unpaused. */
 static int create_backup(struct xe_host *h, const struct xe_domain *d, struct xe_pair *p)
 {
-	struct xe_domain_config cfg = {
-		.pages = d->init_pages,
-		.max_pages = d->init_pages,
-		.window_pages = d->window_pages,
-	};
+	struct xe_domain_config cfg = d->built;
 	uint32_t id;
-	int r = xe_domain_create(h, &cfg, &id);
+	int r;
 
+	cfg.max_pages = cfg.pages;
+	cfg.ip = 0;
+	cfg.privileged = false;
+	r = xe_domain_create(h, &cfg, &id);
 	if (r)
 		return r;
 	p->backup = id;

@@ -9,5 +9,6 @@
 #include "xen/abi/mmu.h"
 #include "xen/abi/multicall.h"
 #include "xen/abi/shared_info.h"
+#include "xen/abi/start_info.h"
 
 #endif

@@ -1793,6 +1793,11 @@ static void test_tombstone(void)
 	xe_assert(w.p.seg.seq == own_seq(21) && w.p.seg.ack == peer_seq(11));
 	expect_quiet();
 	xe_assert(count()->tombstone_answers == 1);
+	xe_assert(in(XE_SYN, -1, 0, NULL, 0) == XE_DROP); /* it was on its way all the time */
+	w.peer_ts--;
+	xe_assert(in(XE_SYN, 100000, 0, NULL, 0) == XE_DROP);
+	xe_assert(conn()->state == XE_CONN_TOMBSTONE);
+	w.peer_ts++;
 	w.peer_isn += 100000;
 	handshake(); /* it yields */
 }

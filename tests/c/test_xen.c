@@ -18,9 +18,9 @@ static void test_memory(bool release)
 	start(&f, FRAMES, release);
 	d = guest(&f);
 	usable = info(&f, d).usable_pages;
-	xe_assert(info(&f, d).tot_pages == PAGES && info(&f, d).refs == 2 &&
+	xe_assert(info(&f, d).tot_pages == PAGES && info(&f, d).refs == 3 &&
 		  info(&f, d).ip == 0x0a000003);
-	xe_assert(f.base - xe_host_free_pages(f.h) == PAGES);
+	xe_assert(f.base - xe_host_free_pages(f.h) == PAGES + 1); /* shared_info */
 	for (uint64_t p = 0; p < PAGES; p++)
 		xe_assert(xe_guest_translate(f.h, d, XE_GUEST_BASE + p * 4096, &ma) == 0);
 	xe_assert(xe_guest_translate(f.h, d, XE_GUEST_BASE + PAGES * 4096ull, &ma) == -EFAULT);
@@ -33,8 +33,7 @@ static void test_memory(bool release)
 	xe_assert(xe_guest_translate(f.h, d, XE_GUEST_BASE + 5, &ma) == 0 && ma % 4096 == 5);
 	xe_assert(xe_guest_read(f.h, d, XE_GUEST_BASE + info(&f, d).p2m_pfn * 4096, &v, 8) == 0 &&
 		  v == ma >> 12);
-	xe_assert(xe_guest_write(f.h, d, XE_GUEST_BASE + (PAGES - 1) * 4096ull, &v, 8) ==
-		  -EFAULT); /* a table */
+	xe_assert(xe_guest_write(f.h, d, table_gva(&f, d, 0), &v, 8) == -EFAULT);
 	xe_assert(xe_guest_read(f.h, d, XE_GUEST_BASE + (PAGES - 1) * 4096ull, buf, 8192) ==
 		  -EFAULT);
 	xe_assert(xe_guest_read(f.h, d, UINT64_MAX - 3, buf, 8) == -EFAULT);
@@ -70,7 +69,7 @@ static void test_memory(bool release)
 	xe_assert(map(&f, d, XE_LOG_WINDOW, 0xfffffffff) == -EPERM);
 	xe_assert(xe_guest_translate(f.h, 0, XE_GUEST_BASE, &maddr2) == 0);
 	xe_assert(map(&f, d, XE_LOG_WINDOW, maddr2 >> 12) == -EBUSY);
-	xe_assert(xe_guest_translate(f.h, d, XE_GUEST_BASE + (PAGES - 1) * 4096ull, &ma) == 0);
+	xe_assert(xe_guest_translate(f.h, d, table_gva(&f, d, 0), &ma) == 0);
 	xe_assert(map(&f, d, XE_LOG_WINDOW, ma >> 12) == -EBUSY); /* a table, writable */
 	uint64_t up[2] = {ma, 5};
 	xe_assert(xe_guest_write(f.h, d, ARR, up, 16) == 0 &&
@@ -88,8 +87,7 @@ static void test_memory(bool release)
 	xe_assert(xe_guest_read(f.h, d, XE_GUEST_BASE, &v, 8) == 0 && v == 5 &&
 		  arr(&f, d, 8) << 32 >> 32 == 1);
 	/* the first L1 entry of the direct map: page 0 unmapped through its table */
-	uint64_t l1 = info(&f, d).p2m_pfn + (PAGES + LOG_PAGES) * 8 / 4096;
-	xe_assert(xe_guest_translate(f.h, d, XE_GUEST_BASE + l1 * 4096, &ma) == 0);
+	xe_assert(xe_guest_translate(f.h, d, table_gva(&f, d, 5), &ma) == 0);
 	up[0] = ma;
 	up[1] = 0;
 	xe_assert(xe_guest_write(f.h, d, ARR, up, 16) == 0 && hc(&f, d, 1, ARR, 1, 0, 0x7ff0) == 0);
@@ -158,7 +156,8 @@ static void test_evtchn_sched(void)
 	/* masked: no upcall until unmasked; then across domains, and the peer's death */
 	xe_assert(EV(e, 6, d << 16 | 0x7ff0) == 0 && a[1] == 1 && EV(d, 0, e, 1) == 0 && a[2] == 1);
 	expect_none(&f);
-	uint64_t mask = 2, sh = XE_GUEST_BASE + info(&f, e).shared_info_pfn * 4096;
+	uint64_t mask = 2, sh = XE_LOG_WINDOW;
+	xe_assert(map(&f, e, sh, start_info(&f, e).shared_info >> 12) == 0);
 	xe_assert(xe_guest_write(f.h, e, sh + 2560, &mask, 8) == 0 && EV(d, 4, 1) == 0);
 	xe_assert(!xe_host_next_work(f.h, &w) && xe_next_pending_port(f.h, e) == -1);
 	xe_assert(EV(e, 9, 1) == 0 && xe_host_next_work(f.h, &w) && w.node == e &&
@@ -200,8 +199,7 @@ static void test_evtchn_sched(void)
 	/* a zombie, kept by a foreign mapping of the control domain */
 	uint64_t l1ma, up[2], m = arr(&f, 0, 0);
 	xe_assert(map(&f, 0, XE_GUEST_BASE, m) == -EBUSY);
-	xe_assert(xe_guest_translate(f.h, 0, XE_GUEST_BASE + (info(&f, 0).p2m_pfn + 2) * 4096,
-				     &l1ma) == 0);
+	xe_assert(xe_guest_translate(f.h, 0, table_gva(&f, 0, 3), &l1ma) == 0);
 	up[0] = l1ma;
 	up[1] = m << 12 | 0x67;
 	xe_assert(xe_guest_write(f.h, 0, ARR, up, 16) == 0 && hc(&f, 0, 1, ARR, 1, 0, e) == 0);

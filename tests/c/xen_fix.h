@@ -8,6 +8,7 @@
 #include "base/abi.h"
 #include "base/assert.h"
 #include "xen/host.h"
+#include "xen/public.h"
 
 enum { FRAMES = 16384, PAGES = 1024, EXTENTS = 2, LOG_PAGES = EXTENTS * 512 };
 
@@ -144,6 +145,20 @@ static inline struct xe_domain_info info(struct fix *f, uint32_t d)
 
 	xe_domain_info(f->h, d, &i);
 	return i;
+}
+
+static inline struct xe_start_info start_info(struct fix *f, uint32_t d)
+{
+	struct xe_start_info s;
+
+	xe_assert(xe_guest_read(f->h, d, info(f, d).start_info_gva, &s, sizeof(s)) == 0);
+	return s;
+}
+
+/* Guest address of the i-th page table, the root being the first. */
+static inline uint64_t table_gva(struct fix *f, uint32_t d, unsigned i)
+{
+	return start_info(f, d).pt_base + i * 4096ull;
 }
 
 static inline struct xe_pair_info pair(struct fix *f, uint32_t d)

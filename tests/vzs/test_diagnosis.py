@@ -162,10 +162,10 @@ def test_a_migrated_one_goes_when_answered_and_relieved(host: Host, order: tuple
 def test_short_memory_ends_a_diagnosis_when_a_backup_is_wanted(host: Host, event: VmmEvent) -> None:
     diagnosis = made(host)
     diagnosis.retire(1, 2, APP)
-    host.free = PAGES
+    host.free = PAGES + 1
     host.deliver(event, 2)
     assert host.gone == []
-    host.free = PAGES - 1
+    host.free = PAGES
     host.deliver(VmmEvent.WOKEN, 2)
     assert host.gone == []
     host.deliver(event, 2)

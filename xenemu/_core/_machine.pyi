@@ -44,8 +44,25 @@ class Machine:
 
     # domains
     def create_domain(
-        self, *, pages: int, max_pages: int, window_pages: int, privileged: bool, ip: int
-    ) -> int: ...
+        self,
+        *,
+        pages: int,
+        max_pages: int,
+        window_pages: int,
+        privileged: bool,
+        ip: int,
+        virt_base: int = 0xFFFF_8800_0000_0000,
+        kernel_pages: int = 0,
+        max_vcpus: int = 1,
+        store: bool = False,
+        console: bool = False,
+        no_ip: bool = False,
+        cmdline: bytes = b"",
+    ) -> int:
+        """A domain, paused once. Page p lies at virt_base + 4096 * p; the P2M, start_info, tables
+        and boot stack above the first kernel_pages pages (0: at the end of memory). ip 0: the
+        first free one, unless no_ip; store, console: with ports for domain 0 to bind to.
+        OSError: EINVAL, ENOMEM."""
     def attach_stack(
         self,
         domid: int,

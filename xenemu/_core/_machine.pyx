@@ -80,8 +80,17 @@ cdef extern from "machine.h" nogil:
         uint64_t pages
         uint64_t max_pages
         uint64_t window_pages
+        uint64_t virt_base
+        uint64_t kernel_pages
+        uint32_t max_vcpus
         bint privileged
+        bint store
+        bint console
+        bint no_ip
         uint32_t ip
+        const char *cmdline
+    uint64_t XE_GUEST_BASE
+    uint64_t XE_BASE_ZERO
     struct xe_domain_info:
         uint32_t domid
         uint32_t generation
@@ -97,6 +106,12 @@ cdef extern from "machine.h" nogil:
         uint32_t ip
         uint32_t own_ip
         uint64_t heartbeats
+        uint32_t max_vcpus
+        uint64_t virt_base
+        uint64_t usable_pages
+        uint64_t p2m_pfn
+        uint64_t start_info_gva
+        uint64_t shared_info_mfn
     struct xe_pair_info:
         int state
         uint32_t primary
@@ -335,16 +350,27 @@ cdef class Machine:
     # domains
 
     def create_domain(self, *, uint64_t pages, uint64_t max_pages, uint64_t window_pages, bint privileged,
-                      uint32_t ip):
+                      uint32_t ip, uint64_t virt_base=XE_GUEST_BASE, uint64_t kernel_pages=0,
+                      uint32_t max_vcpus=1, bint store=False, bint console=False, bint no_ip=False,
+                      bytes cmdline=b""):
         cdef xe_domain_config cfg
         cdef uint32_t domid = 0
         self._open()
+        if b"\0" in cmdline:
+            raise ValueError("a NUL in cmdline")
         memset(&cfg, 0, sizeof(cfg))
         cfg.pages = pages
         cfg.max_pages = max_pages
         cfg.window_pages = window_pages
+        cfg.virt_base = virt_base or XE_BASE_ZERO
+        cfg.kernel_pages = kernel_pages
+        cfg.max_vcpus = max_vcpus
         cfg.privileged = privileged
+        cfg.store = store
+        cfg.console = console
+        cfg.no_ip = no_ip
         cfg.ip = ip
+        cfg.cmdline = cmdline
         check(xe_domain_create(self._h, &cfg, &domid))
         return domid
 

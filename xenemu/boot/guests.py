@@ -87,7 +87,7 @@ def build_guest(
         kernel,
         OzsConfig(
             role=role,
-            start_info=StartInfo(pages=info["tot_pages"]),
+            start_info=StartInfo.read(machine.domain(domid)),
             log_bytes=config.log,
             protect_again=config.backup,
             start_seconds=0.0 if config.real else config.start_seconds,

@@ -21,6 +21,11 @@ class Domain(CoreNode):
         """True."""
         return True
 
+    @property
+    def start_info_gva(self) -> int:
+        """Guest address of struct start_info, what a kernel finds in rsi."""
+        return self._core.domain_info(self._id)["start_info_gva"]
+
     def hypercall(
         self, nr: int, a1: int = 0, a2: int = 0, a3: int = 0, a4: int = 0, a5: int = 0
     ) -> int:
