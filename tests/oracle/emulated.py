@@ -51,7 +51,16 @@ class EmulatedXen:
         self.var = [0] * VARIABLES
         self.start = self.core.domain_info(self.domid).get("start_info_gva", 0)
         self.tables: dict[int, int] = {}
+        self.mask_events()
         self.frames = [self.frame(FIRST_PFN + page) for page in range(64)]
+
+    def mask_events(self) -> None:
+        """Real Xen starts a kernel with its events masked; xenemu's own kernels find them open."""
+        mine = self.frame(FIRST_PFN)
+        for frame in (self.shared_info() // PAGE_SIZE, mine):
+            assert self.core.hypercall(self.domid, 14, gva(0), frame * PAGE_SIZE | 0x67, 2) == 0
+            if frame != mine:
+                self.write(0, 1, b"\1")
 
     def frame(self, pfn: int) -> int:
         """The frame that the direct map has there."""
