@@ -67,7 +67,9 @@ def is_like(f: Field, theirs: Struct) -> bool:
     if any((x.offset, x.size) == (f.offset, f.size) for x in touched):
         return True
     plain = [x for x in touched if x.plain]
-    return not plain if len(plain) != 1 else plain[0].offset == f.offset and covers(f, plain[0])
+    if len(plain) == 1:
+        return plain[0].offset == f.offset and sum(x.size for x in touched) == f.size
+    return not plain
 
 
 def is_kept(f: Field, mine: Struct, theirs: Struct) -> bool:
