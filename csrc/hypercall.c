@@ -4,6 +4,7 @@
  * Numbers, structs and errno values are Xen's. Unknown numbers and sub-operations: ENOSYS, counted.
  * Left out: continuations; every call here is short. */
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "xen/internal.h"
@@ -17,16 +18,46 @@ int xe_copy_arg(struct xe_host *h, struct xe_vcpu *v, void *buf, uint64_t gva, s
 }
 
 static xe_hypercall_fn *const table[] = {
+	[XE_ABI_hypercall_set_trap_table] = xe_do_set_trap_table,
 	[XE_ABI_hypercall_mmu_update] = xe_do_mmu_update,
+	[XE_ABI_hypercall_set_gdt] = xe_do_set_gdt,
+	[XE_ABI_hypercall_stack_switch] = xe_do_stack_switch,
+	[XE_ABI_hypercall_set_callbacks] = xe_do_set_callbacks,
+	[XE_ABI_hypercall_fpu_taskswitch] = xe_do_fpu_taskswitch,
+	[XE_ABI_hypercall_sched_op_compat] = xe_do_sched_op_compat,
+	[XE_ABI_hypercall_platform_op] = xe_do_platform_op,
+	[XE_ABI_hypercall_set_debugreg] = xe_do_set_debugreg,
+	[XE_ABI_hypercall_get_debugreg] = xe_do_get_debugreg,
+	[XE_ABI_hypercall_update_descriptor] = xe_do_update_descriptor,
 	[XE_ABI_hypercall_memory_op] = xe_do_memory_op,
 	[XE_ABI_hypercall_update_va_mapping] = xe_do_update_va_mapping,
-	[XE_ABI_hypercall_update_va_mapping_otherdomain] = xe_do_update_va_mapping_otherdomain,
-	[XE_ABI_hypercall_mmuext_op] = xe_do_mmuext_op,
+	[XE_ABI_hypercall_set_timer_op] = xe_do_set_timer_op,
+	[XE_ABI_hypercall_event_channel_op_compat] = xe_do_event_channel_op_compat,
 	[XE_ABI_hypercall_xen_version] = xe_do_xen_version,
 	[XE_ABI_hypercall_console_io] = xe_do_console_io,
+	[XE_ABI_hypercall_physdev_op_compat] = xe_do_physdev_op_compat,
+	[XE_ABI_hypercall_grant_table_op] = xe_do_grant_table_op,
+	[XE_ABI_hypercall_vm_assist] = xe_do_vm_assist,
+	[XE_ABI_hypercall_update_va_mapping_otherdomain] = xe_do_update_va_mapping_otherdomain,
+	[XE_ABI_hypercall_iret] = xe_do_iret,
+	[XE_ABI_hypercall_vcpu_op] = xe_do_vcpu_op,
+	[XE_ABI_hypercall_set_segment_base] = xe_do_set_segment_base,
+	[XE_ABI_hypercall_mmuext_op] = xe_do_mmuext_op,
+	[XE_ABI_hypercall_nmi_op] = xe_do_nmi_op,
 	[XE_ABI_hypercall_sched_op] = xe_do_sched_op,
+	[XE_ABI_hypercall_callback_op] = xe_do_callback_op,
+	[XE_ABI_hypercall_xenoprof_op] = xe_do_xenoprof_op,
 	[XE_ABI_hypercall_event_channel_op] = xe_do_event_channel_op,
+	[XE_ABI_hypercall_physdev_op] = xe_do_physdev_op,
+	[XE_ABI_hypercall_hvm_op] = xe_do_hvm_op,
+	[XE_ABI_hypercall_sysctl] = xe_do_sysctl,
 	[XE_ABI_hypercall_domctl] = xe_do_domctl,
+	[XE_ABI_hypercall_kexec_op] = xe_do_kexec_op,
+	[XE_ABI_hypercall_xenpmu_op] = xe_do_xenpmu_op,
+	[XE_ABI_hypercall_dm_op] = xe_do_dm_op,
+	[XE_ABI_hypercall_hypfs_op] = xe_do_hypfs_op,
+	[XE_ABI_hypercall_mca] = xe_do_mca,
+	[XE_ABI_hypercall_paging_domctl_cont] = xe_do_paging_domctl_cont,
 	[XE_ABI_hypercall_zeroloss_op] = xe_do_zeroloss_op,
 };
 
@@ -46,20 +77,29 @@ static int64_t dispatch(struct xe_host *h, struct xe_vcpu *v, uint64_t nr, const
 	return r;
 }
 
-/* Not in the table: a multicall inside one is refused, as in Xen. */
+/* Not in the table: a multicall inside one is refused, as in Xen. Only results are written back. An
+ * iret is the last call, and its result that of the multicall. */
 static int64_t do_multicall(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6])
 {
-	for (uint32_t i = 0; i < (uint32_t)arg[1]; i++) {
-		uint64_t gva = arg[0] + i * sizeof(struct xe_multicall_entry);
-		struct xe_multicall_entry e;
+	uint64_t gva = arg[0];
 
-		if (xe_copy_arg(h, v, &e, gva, sizeof(e)))
+	if (!xe_addr_ok(gva))
+		return -EFAULT;
+	for (uint32_t n = (uint32_t)arg[1]; n; n--, gva += sizeof(struct xe_multicall_entry)) {
+		struct xe_multicall_entry e;
+		int r;
+
+		if (xe_copy_from(h, v, &e, gva, sizeof(e)))
 			return -EFAULT;
 		e.result = e.op == XE_ABI_hypercall_multicall
 				   ? (uint64_t)-EINVAL
 				   : (uint64_t)dispatch(h, v, e.op, e.args);
-		if (xe_copy_to(h, v, gva, &e, sizeof(e)))
-			return -EFAULT;
+		r = xe_copy_to(h, v, gva + offsetof(struct xe_multicall_entry, result), &e.result,
+			       sizeof(e.result));
+		if (e.op == XE_ABI_hypercall_iret)
+			return (int64_t)e.result;
+		if (r)
+			return r;
 	}
 	return 0;
 }
@@ -74,8 +114,10 @@ int64_t xe_vcpu_hypercall(struct xe_host *h, uint32_t domid, uint32_t vcpu, uint
 
 	if (!v)
 		return -ESRCH;
-	h->now = now;
+	xe_host_set_time(h, now);
 	h->current = v;
+	if (v->blocked)
+		xe_vcpu_unblock(h, v); /* what calls runs */
 	memcpy(a, arg, 5 * sizeof(a[0]));
 	if (nr == XE_ABI_hypercall_multicall) {
 		h->counters.hypercalls++;

@@ -193,6 +193,17 @@ static void take_host_work(struct xe_machine *m, const struct xe_work *w)
 	xe_machine_post(m, w);
 }
 
+/* The host's timers are one event, at the earliest of them. It may find nothing due: that one was
+ * stopped. */
+static void arm_host_timers(struct xe_machine *m)
+{
+	xe_ns at = xe_host_next_timer(m->host);
+	struct xe_event e = {.time = at > m->now ? at : m->now, .kind = XE_EV_HOST};
+
+	if (at != XE_NEVER && e.time < m->host_timer && !xe_event_push(m, &e, XE_PRI_NORMAL))
+		m->host_timer = e.time;
+}
+
 /* Follows what a hypercall or a toolstack call changed in the host half. */
 void xe_machine_sync(struct xe_machine *m)
 {
@@ -217,6 +228,7 @@ void xe_machine_sync(struct xe_machine *m)
 		n->running = running;
 		sync_ports(m, i);
 	}
+	arm_host_timers(m);
 	xe_network_settle(m);
 }
 
@@ -276,6 +288,7 @@ int xe_machine_create(struct xe_machine **out, const struct xe_machine_config *c
 	m->cfg = *cfg;
 	m->count.trace_hash = cfg->seed;
 	m->gateway = XE_NO_PACKET;
+	m->host_timer = XE_NEVER;
 	rc = allocate(m);
 	if (rc) {
 		xe_machine_destroy(m);
@@ -383,6 +396,14 @@ static void run_timer(struct xe_machine *m, const struct xe_event *e)
 	xe_machine_post(m, &w);
 }
 
+static void run_host_timers(struct xe_machine *m, const struct xe_event *e)
+{
+	if (e->time == m->host_timer)
+		m->host_timer = XE_NEVER;
+	xe_host_run_timers(m->host, m->now);
+	xe_machine_sync(m);
+}
+
 static void run_event(struct xe_machine *m, const struct xe_event *e)
 {
 	struct xe_node *n = xe_node_of(m, e->node);
@@ -414,6 +435,9 @@ static void run_event(struct xe_machine *m, const struct xe_event *e)
 	case XE_EV_STALL_OVER:
 		xe_machine_stall_over(m, e);
 		break;
+	case XE_EV_HOST:
+		run_host_timers(m, e);
+		break;
 	case XE_EV_SSW:
 		break;
 	}
@@ -436,6 +460,12 @@ static int hand_over(struct xe_machine *m, struct xe_work *work, int cap)
 	return (int)n;
 }
 
+static void set_time(struct xe_machine *m, xe_ns now)
+{
+	m->now = now;
+	xe_host_set_time(m->host, now);
+}
+
 /* Runs due events until the instant that made work is over; true: the event limit was
  * reached, or the capture wants draining. A stop in the middle of an instant changes nothing:
  * the next call goes on there. */
@@ -453,7 +483,7 @@ static bool run_due(struct xe_machine *m, xe_ns until, uint64_t stop_at)
 			return true;
 		xe_event_pop(m, &e);
 		if (e.time > m->now)
-			m->now = e.time;
+			set_time(m, e.time);
 		m->instant = e.time;
 		m->instant_priority = e.order >> 56;
 		run_event(m, &e);
@@ -470,7 +500,7 @@ static int wait_real(struct xe_machine *m, xe_ns until)
 	xe_ns now = xe_driver_now(m->driver);
 
 	if (now > m->now && (m->heap_count == 0 || m->heap[0].time >= now))
-		m->now = now;
+		set_time(m, now);
 	for (int i = 0; i < n; i++) {
 		struct xe_work w = {.kind = XE_WORK_FD, .arg = (uint32_t)fds[i]};
 
@@ -496,7 +526,7 @@ static int run(struct xe_machine *m, xe_ns until, uint64_t max_events)
 			return 0;
 		if (!m->driver || due >= until) {
 			if (m->now < until && until != XE_NEVER)
-				m->now = until;
+				set_time(m, until);
 			return 0;
 		}
 		rc = wait_real(m, until);

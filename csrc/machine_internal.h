@@ -26,6 +26,7 @@ enum xe_event_kind {
 	XE_EV_TICK,
 	XE_EV_CHECK,
 	XE_EV_SSW,
+	XE_EV_HOST,
 	XE_EV_STALL_OVER
 };
 enum xe_priority { XE_PRI_NORMAL, XE_PRI_TICK, XE_PRI_CHECK };
@@ -79,6 +80,7 @@ struct xe_machine {
 	struct xe_memory memory;
 	struct xe_host *host;
 	xe_ns now;
+	xe_ns host_timer;        /* when XE_EV_HOST is next due for the host's timers */
 	bool running;
 	struct xe_event *heap;
 	uint32_t heap_count;

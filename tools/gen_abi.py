@@ -28,6 +28,10 @@ CLASSES = {
     "domctl": ("DomctlOp", "IntEnum"),
     "xenver": ("XenVersionOp", "IntEnum"),
     "vm_assist": ("VmAssistOp", "IntEnum"),
+    "gtf": ("GrantFlag", "IntFlag"),
+    "gntmap": ("GrantMap", "IntFlag"),
+    "gntcopy": ("GrantCopy", "IntFlag"),
+    "gntst": ("GrantStatus", "IntEnum"),
 }
 CONSTANTS = {"domid": "DOMID_"}
 
@@ -39,7 +43,7 @@ ENTRY = re.compile(
     re.VERBOSE,
 )
 VALUE = re.compile(
-    r"\(?\s*(?P<base>0[xX][0-9a-fA-F]+|0|[1-9]\d*)[uUlL]*(?:\s*<<\s*(?P<shift>\d+))?\s*\)?"
+    r"\(?\s*(?P<base>0[xX][0-9a-fA-F]+|0|-?[1-9]\d*)[uUlL]*(?:\s*<<\s*(?P<shift>\d+))?\s*\)?"
 )
 
 Entry = tuple[str, str, str]  # name, value, comment

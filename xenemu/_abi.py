@@ -51,6 +51,7 @@ class Hypercall(IntEnum):
     dm_op = 41
     hypfs_op = 42
     mca = 48
+    paging_domctl_cont = 49  # __HYPERVISOR_arch_1: the rest of a broken-off shadow_op
 
 
 class Virq(IntEnum):
@@ -346,3 +347,46 @@ class UpdateVaFlags(IntFlag):
     INVLPG = 2
     FLUSHTYPE_MASK = 3
     ALL = 4  # on all vcpus; else this one
+
+
+class GrantFlag(IntFlag):
+    type_mask = 3
+    invalid = 0  # type: grants nothing
+    permit_access = 1  # type: domid may use the frame
+    accept_transfer = 2  # type: domid may transfer a frame to this entry
+    readonly = 1 << 2
+    reading = 1 << 3  # in use; set and cleared by the hypervisor
+    writing = 1 << 4  # likewise, writable
+    sub_page = 1 << 8
+    transfer_committed = 4  # of an accept_transfer entry
+    transfer_completed = 8  # likewise
+
+
+class GrantMap(IntFlag):
+    device_map = 1 << 0
+    host_map = 1 << 1
+    readonly = 1 << 2
+    application_map = 1 << 3
+    contains_pte = 1 << 4  # host_addr is the machine address of a page table entry
+
+
+class GrantCopy(IntFlag):
+    source_gref = 1
+    dest_gref = 2
+
+
+class GrantStatus(IntEnum):
+    okay = 0
+    general_error = -1
+    bad_domain = -2
+    bad_gntref = -3
+    bad_handle = -4
+    bad_virt_addr = -5
+    bad_dev_addr = -6
+    no_device_space = -7
+    permission_denied = -8
+    bad_page = -9
+    bad_copy_arg = -10
+    address_too_big = -11
+    eagain = -12
+    no_space = -13

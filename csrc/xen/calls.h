@@ -20,12 +20,24 @@ int xe_frames_create(struct xe_host *h);
 void xe_frames_destroy(struct xe_host *h);
 void xe_frames_flush(struct xe_host *h); /* tell `release` what was freed */
 int xe_alloc_frames(struct xe_host *h, struct xe_domain *d, uint64_t n, xe_mfn *mfn);
-int xe_alloc_extent(struct xe_host *h, struct xe_domain *d, xe_mfn *mfn);
+/* 1 << order contiguous frames below mfn `limit`; from the reservation of d, whose limits the caller
+ * has checked. In two steps: taken, then given or untaken. */
+int xe_alloc_pages(struct xe_host *h, struct xe_domain *d, unsigned order, uint64_t limit,
+		   xe_mfn *mfn);
+int xe_take_pages(struct xe_host *h, const struct xe_domain *d, unsigned order, uint64_t limit,
+		  xe_mfn *mfn);
+void xe_give_pages(struct xe_host *h, struct xe_domain *d, xe_mfn mfn, unsigned order);
+void xe_untake_pages(struct xe_host *h, xe_mfn mfn, unsigned order);
+/* A frame without references but that of its allocation: stolen, then returned or freed. */
+int xe_steal_page(struct xe_host *h, struct xe_domain *d, xe_mfn mfn);
+void xe_return_page(struct xe_host *h, struct xe_domain *d, xe_mfn mfn);
+void xe_free_stolen(struct xe_host *h, struct xe_domain *d, xe_mfn mfn);
 /* A frame of ours, shared writable with d; it is d's until xe_drop_allocated. */
 int xe_alloc_xenheap(struct xe_host *h, struct xe_domain *d, xe_mfn *mfn);
 void xe_free_frame(struct xe_host *h, xe_mfn mfn); /* that has lost its last reference */
 bool xe_drop_allocated(struct xe_host *h, xe_mfn mfn);
 void xe_assign_frame(struct xe_host *h, xe_mfn mfn, struct xe_domain *to);
+void xe_free_kept(struct xe_host *h, xe_mfn mfn); /* an XE_FRAME_KEPT one without references */
 
 static inline uint8_t *xe_frame_ptr(const struct xe_host *h, xe_mfn mfn)
 {
@@ -91,9 +103,9 @@ struct xe_domain *xe_live_domain(const struct xe_host *h, uint32_t domid); /* NU
 struct xe_domain *xe_domain_or_self(const struct xe_host *h, struct xe_domain *cur, uint32_t domid);
 void xe_get_domain(struct xe_domain *d);
 void xe_put_domain(struct xe_host *h, struct xe_domain *d);
-int xe_domain_alloc(struct xe_host *h, uint32_t want, uint32_t max_vcpus,
-		    struct xe_domain **out); /* want 0: lowest free */
+int xe_domain_alloc(struct xe_host *h, uint32_t id, uint32_t max_vcpus, struct xe_domain **out);
 bool xe_domain_runnable(const struct xe_domain *d);
+int xe_domain_resume(struct xe_host *h, struct xe_domain *d); /* after a shutdown */
 void xe_domain_free(struct xe_domain *d);
 void xe_domain_do_destroy(struct xe_host *h, struct xe_domain *d);
 
@@ -173,6 +185,11 @@ int xe_grant_pte_move(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, uint64
 /* descriptor.c */
 bool xe_check_descriptor(uint64_t *desc);
 
+static inline bool xe_canonical(uint64_t gva)
+{
+	return gva >> 47 == 0 || gva >> 47 == 0x1ffff;
+}
+
 /* pagetable.c */
 int xe_walk(struct xe_host *h, const struct xe_vcpu *v, uint64_t gva, uint64_t **l1e, bool *rw);
 void xe_tlb_flush(struct xe_vcpu *v);
@@ -201,24 +218,113 @@ int xe_mmu_batch_begin(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[
 bool xe_mmu_batch_is_rest(const uint64_t arg[6]);
 void xe_mmu_batch_end(struct xe_host *h, struct xe_vcpu *v, const struct xe_mmu_batch *b);
 
+/* timer.c */
+void xe_host_timer_init(struct xe_timer *t, void (*fire)(struct xe_host *h, void *owner),
+			void *owner);
+void xe_host_timer_arm(struct xe_host *h, struct xe_timer *t, xe_ns at); /* again: anew */
+void xe_host_timer_stop(struct xe_host *h, struct xe_timer *t);
+void xe_host_timer_set(struct xe_host *h, struct xe_timer *t,
+		       xe_ns at); /* fires now if that is past */
+
 /* vcpu.c */
 int xe_vcpu_create(struct xe_host *h, struct xe_domain *d); /* the next one */
+void xe_vcpus_retire(struct xe_host *h, struct xe_domain *d); /* no timers, no frames any more */
 void xe_vcpus_free(struct xe_domain *d);
 struct xe_vcpu *xe_vcpu(const struct xe_domain *d, uint32_t id); /* NULL: there is none */
+/* Pages that a domain lets us write to: referenced; -EINVAL; NULL while that must not be used. */
+int xe_get_given_page(struct xe_host *h, const struct xe_domain *d, uint64_t mfn);
+uint8_t *xe_given_page(const struct xe_host *h, const struct xe_domain *d, xe_mfn mfn);
+struct xe_vcpu_info *xe_vcpu_info(const struct xe_host *h, const struct xe_vcpu *v); /* or NULL */
+void xe_vcpu_set_online(struct xe_host *h, struct xe_vcpu *v, bool online);
+void xe_vcpu_set_blocked(struct xe_host *h, struct xe_vcpu *v, bool blocked);
+void xe_vcpu_tick(struct xe_host *h, struct xe_vcpu *v); /* periodic timer: if due; then the next */
+void xe_vcpu_hears_ticks(struct xe_host *h, struct xe_vcpu *v); /* from now on */
+void xe_runstate_update(struct xe_host *h, struct xe_vcpu *v);
+/* With the time in the present state; h NULL: without, as when that was entered. */
+void xe_runstate_get(const struct xe_host *h, const struct xe_vcpu *v, struct xe_runstate_info *r);
+/* vcpu_time_info anew: a TSC of 1 GHz that is machine time. */
+void xe_update_time(struct xe_host *h, struct xe_vcpu *v);
+void xe_update_wallclock(struct xe_host *h, struct xe_domain *d);
 
-/* evtchn.c */
-xe_hypercall_fn xe_do_event_channel_op;
-struct xe_shared_info *xe_shared_info(const struct xe_host *h, const struct xe_domain *d);
+/* vcpu_op.c */
+xe_hypercall_fn xe_do_vcpu_op, xe_do_set_timer_op;
+
+/* evtchn.c: the ports; evtchn_deliver.c: their bits in the guest; evtchn_op.c */
+xe_hypercall_fn xe_do_event_channel_op, xe_do_event_channel_op_compat;
+int xe_evtchn_init(struct xe_domain *d);
 void xe_evtchn_close_all(struct xe_host *h, struct xe_domain *d);
+void xe_evtchn_retire(struct xe_host *h, struct xe_domain *d); /* likewise; no frames any more */
+int xe_evtchn_alloc_for(struct xe_host *h, struct xe_domain *d, uint16_t remote, uint32_t *port);
+struct xe_shared_info *xe_shared_info(const struct xe_host *h, const struct xe_domain *d);
+int xe_evtchn_send(struct xe_host *h, struct xe_domain *d, uint32_t port);
+int xe_evtchn_poll(struct xe_host *h, struct xe_domain *d, uint32_t port); /* 1: pending; -EINVAL */
+void xe_send_vcpu_virq(struct xe_host *h, struct xe_vcpu *v, uint32_t virq);
+void xe_queue_upcall(struct xe_host *h, struct xe_domain *d);
 void xe_evtchn_kick(struct xe_host *h,
 		    struct xe_domain *d); /* upcall work if something is pending */
 
 /* sched.c */
-xe_hypercall_fn xe_do_sched_op;
-void xe_sched_update(struct xe_host *h, struct xe_domain *d);
+xe_hypercall_fn xe_do_sched_op, xe_do_sched_op_compat;
+void xe_sched_update(struct xe_host *h, struct xe_domain *d); /* its run state, its vcpus' */
+void xe_sched_queue(struct xe_host *h, struct xe_domain *d); /* only its place on the queue */
+void xe_sched_domain_init(struct xe_domain *d);
+void xe_sched_retire(struct xe_host *h, struct xe_domain *d);
+void xe_domain_shutdown(struct xe_host *h, struct xe_domain *d, uint8_t reason);
+void xe_domain_crash(struct xe_host *h, struct xe_domain *d);
+void xe_vcpu_unblock(struct xe_host *h, struct xe_vcpu *v);
+void xe_poll_over(struct xe_host *h, void *vcpu);
+void xe_wake_pollers(struct xe_host *h, struct xe_domain *d, uint32_t port);
 
-/* memory.c, domctl.c, version.c, console.c */
-xe_hypercall_fn xe_do_memory_op, xe_do_domctl, xe_do_xen_version, xe_do_console_io;
+/* memory.c, memory_exchange.c, memory_info.c */
+xe_hypercall_fn xe_do_memory_op;
+uint32_t xe_max_order(const struct xe_domain *d);
+int xe_memory_flags(const struct xe_host *h, const struct xe_domain *cur, uint32_t flags,
+		    uint64_t *limit, bool *no_such_node);
+void xe_unclaim(struct xe_host *h, struct xe_domain *d);
+int64_t xe_memory_exchange(struct xe_host *h, struct xe_vcpu *v, uint64_t gva);
+int64_t xe_memory_info(struct xe_host *h, struct xe_vcpu *v, uint32_t cmd, uint64_t first,
+		       uint64_t gva);
+
+/* domctl.c, domctl_info.c */
+xe_hypercall_fn xe_do_domctl;
+int xe_domctl_info(struct xe_host *h, struct xe_vcpu *v, struct xe_domain *d, struct xe_domctl *op,
+		   bool *copy);
+
+/* cpu.c */
+xe_hypercall_fn xe_do_set_trap_table, xe_do_callback_op, xe_do_set_callbacks, xe_do_nmi_op;
+xe_hypercall_fn xe_do_stack_switch, xe_do_fpu_taskswitch, xe_do_set_debugreg, xe_do_get_debugreg;
+xe_hypercall_fn xe_do_set_segment_base, xe_do_vm_assist, xe_do_iret;
+void xe_cpu_init_debug(struct xe_vcpu *v);
+int xe_set_debugreg(struct xe_vcpu *v, uint32_t reg, uint64_t value);
+uint16_t xe_guest_selector(uint64_t selector);
+uint64_t xe_vm_assists(void); /* that there are, as bits */
+
+/* segment.c */
+xe_hypercall_fn xe_do_set_gdt, xe_do_update_descriptor;
+int xe_set_gdt(struct xe_host *h, struct xe_vcpu *v, const xe_mfn *mfn, uint64_t entries);
+void xe_drop_gdt(struct xe_host *h, struct xe_vcpu *v);
+
+/* vcpu_context.c */
+void xe_cpu_init(struct xe_vcpu *v);
+int xe_vcpu_set_context(struct xe_host *h, struct xe_vcpu *v, const struct xe_vcpu_context *c);
+void xe_vcpu_get_context(const struct xe_vcpu *v, struct xe_vcpu_context *c);
+void xe_vcpu_put_context(struct xe_host *h, struct xe_vcpu *v); /* the frames that it references */
+void xe_vcpu_reset(struct xe_host *h, struct xe_vcpu *v);
+
+/* version.c, console.c, unserved.c */
+xe_hypercall_fn xe_do_xen_version, xe_do_console_io;
+xe_hypercall_fn xe_do_platform_op, xe_do_sysctl, xe_do_mca, xe_do_kexec_op, xe_do_hypfs_op;
+xe_hypercall_fn xe_do_xenpmu_op, xe_do_xenoprof_op, xe_do_physdev_op, xe_do_physdev_op_compat;
+xe_hypercall_fn xe_do_hvm_op, xe_do_dm_op, xe_do_paging_domctl_cont;
+
+/* grant.c, grant_map.c */
+xe_hypercall_fn xe_do_grant_table_op;
+void xe_grant_domain_release(struct xe_host *h, struct xe_domain *d); /* its mappings */
+void xe_grant_free_frames(struct xe_host *h, struct xe_domain *d); /* of its own table */
+void xe_grant_domain_free(struct xe_domain *d);
+/* n frames of its table from `first` on, as many as that takes. */
+int xe_grant_table_frames(struct xe_host *h, struct xe_domain *d, uint64_t first, uint32_t n,
+			  xe_mfn *mfn);
 
 /* heartbeat.c */
 int xe_heartbeat_register(struct xe_host *h, struct xe_domain *d, uint64_t mfn);
@@ -244,6 +350,18 @@ int xe_log_get(struct xe_host *h, struct xe_pair *p, struct xe_zl_arg *a);
 void xe_log_transfer(struct xe_host *h, struct xe_pair *p, struct xe_domain *to);
 void xe_log_release(struct xe_host *h, struct xe_pair *p);
 bool xe_log_may_map(struct xe_host *h, const struct xe_domain *d, const struct xe_frame *f);
+
+/* Where a guest may have its memory: not where Xen is, and canonical from below. */
+static inline bool xe_is_guest_address(uint64_t gva)
+{
+	return gva < 1ull << 47 || gva >= XE_XEN_END;
+}
+
+/* A time that Xen takes for signed: one before machine time 0 is past. */
+static inline xe_ns xe_signed_time(uint64_t t)
+{
+	return t >> 63 ? 0 : t;
+}
 
 /* csrc/zeroloss.c, csrc/hypercall.c */
 xe_hypercall_fn xe_do_zeroloss_op;

@@ -39,8 +39,11 @@ void xe_get_domain(struct xe_domain *d)
 
 void xe_domain_free(struct xe_domain *d)
 {
+	xe_grant_domain_free(d);
 	xe_vcpus_free(d);
 	free(d->evtchn);
+	free(d->fifo); /* of a host that ends: the frames go too */
+	free(d->e820);
 	free(d);
 }
 
@@ -63,35 +66,34 @@ void xe_put_domain(struct xe_host *h, struct xe_domain *d)
 		return;
 	xe_assert(d->dying && !d->tot_pages && h->domain[d->id] == d);
 	h->domain[d->id] = NULL;
+	xe_domset_remove(&h->domains, d->id);
 	while (h->top && !h->domain[h->top - 1])
 		h->top--;
+	xe_grant_free_frames(h, d);
 	xe_domain_free(d);
+	xe_send_virq(h, 0, XE_ABI_virq_DOM_EXC);
 }
 
 /* A domain without memory and virtual CPUs, paused once. */
-int xe_domain_alloc(struct xe_host *h, uint32_t want, uint32_t max_vcpus, struct xe_domain **out)
+int xe_domain_alloc(struct xe_host *h, uint32_t id, uint32_t max_vcpus, struct xe_domain **out)
 {
 	struct xe_domain *d;
-	uint32_t id = want;
 
-	if (!want)
-		while (id < XE_MAX_DOMAINS && h->domain[id])
-			id++;
 	if (id >= XE_MAX_DOMAINS)
-		return want ? -EINVAL : -ENOMEM;
+		return -ENOMEM;
 	if (h->domain[id])
 		return -EEXIST;
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return -ENOMEM;
-	d->evtchn = calloc(XE_EVTCHNS, sizeof(*d->evtchn));
 	d->vcpu = calloc(max_vcpus, sizeof(struct xe_vcpu *));
 	d->id = id;
 	d->refs = 1;
-	if (!d->evtchn || !d->vcpu || alloc_shared_info(h, d)) {
+	if (xe_evtchn_init(d) || !d->vcpu || alloc_shared_info(h, d)) {
 		xe_domain_free(d);
 		return -ENOMEM;
 	}
+	xe_sched_domain_init(d);
 	d->max_vcpus = max_vcpus;
 	d->generation = ++h->generations;
 	d->pause_count = 1;
@@ -100,6 +102,7 @@ int xe_domain_alloc(struct xe_host *h, uint32_t want, uint32_t max_vcpus, struct
 	d->max_grant_frames = XE_GRANT_FRAMES;
 	d->max_maptrack_frames = XE_MAPTRACK_FRAMES;
 	h->domain[id] = d;
+	xe_domset_add(&h->domains, id);
 	if (h->top <= id)
 		h->top = id + 1;
 	*out = d;
@@ -108,7 +111,8 @@ int xe_domain_alloc(struct xe_host *h, uint32_t want, uint32_t max_vcpus, struct
 
 static int check_config(const struct xe_domain_config *cfg)
 {
-	if (cfg->max_pages < cfg->pages || cfg->max_vcpus > XE_MAX_VCPUS)
+	if (cfg->max_pages < cfg->pages || cfg->max_vcpus > XE_MAX_VCPUS ||
+	    cfg->max_grant_frames > XE_GRANT_FRAMES)
 		return -EINVAL;
 	if (cfg->cmdline && strnlen(cfg->cmdline, XE_CMDLINE_SIZE) == XE_CMDLINE_SIZE)
 		return -EINVAL;
@@ -123,6 +127,8 @@ static void remember_config(struct xe_domain *d, const struct xe_domain_config *
 	d->built.cmdline = d->cmdline;
 	d->privileged = cfg->privileged;
 	d->max_pages = cfg->max_pages;
+	if (cfg->max_grant_frames)
+		d->max_grant_frames = cfg->max_grant_frames;
 }
 
 static int create_vcpus(struct xe_host *h, struct xe_domain *d)
@@ -131,9 +137,12 @@ static int create_vcpus(struct xe_host *h, struct xe_domain *d)
 
 	while (!r && d->nvcpus < d->max_vcpus)
 		r = xe_vcpu_create(h, d);
-	if (!r)
-		d->vcpu[0]->initialised = d->vcpu[0]->online = true;
-	return r;
+	if (r)
+		return r;
+	d->vcpu[0]->initialised = true;
+	xe_vcpu_set_online(h, d->vcpu[0], true);
+	xe_update_wallclock(h, d);
+	return 0;
 }
 
 int xe_domain_create(struct xe_host *h, const struct xe_domain_config *cfg, uint32_t *domid)
@@ -149,7 +158,8 @@ int xe_domain_create(struct xe_host *h, const struct xe_domain_config *cfg, uint
 		if (!ip)
 			return -ENOMEM;
 	}
-	r = xe_domain_alloc(h, 0, cfg->max_vcpus ? cfg->max_vcpus : 1, &d);
+	r = xe_domain_alloc(h, xe_domset_free(&h->domains, 0), cfg->max_vcpus ? cfg->max_vcpus : 1,
+			    &d);
 	if (r)
 		return r;
 	remember_config(d, cfg);
@@ -189,7 +199,7 @@ static void drop_frames(struct xe_host *h, struct xe_domain *d, xe_mfn mfn)
 static void relinquish_memory(struct xe_host *h, struct xe_domain *d)
 {
 	for (uint32_t i = 0; i < d->nvcpus; i++)
-		xe_drop_base_pointers(h, d->vcpu[i]);
+		xe_vcpu_put_context(h, d->vcpu[i]);
 	xe_put_page(h, d->shared_mfn);
 	d->shared_mfn = 0;
 	drop_frames(h, d, d->first_frame);
@@ -201,14 +211,17 @@ void xe_domain_do_destroy(struct xe_host *h, struct xe_domain *d)
 {
 	d->dying = true;
 	xe_sched_update(h, d);
-	xe_evtchn_close_all(h, d);
+	xe_sched_retire(h, d);
+	xe_evtchn_retire(h, d);
+	xe_vcpus_retire(h, d);
+	xe_grant_domain_release(h, d);
 	xe_heartbeat_unregister(h, d);
 	xe_path_clear_domain(h, d->id);
 	xe_pair_domain_gone(h, d);
+	xe_unclaim(h, d);
 	relinquish_memory(h, d);
-	free(d->evtchn);
-	d->evtchn = NULL;
 	xe_put_domain(h, d);
+	xe_send_virq(h, 0, XE_ABI_virq_DOM_EXC);
 }
 
 /* Destroying a zombie again is no error, as in Xen. */
@@ -250,6 +263,17 @@ int xe_domain_unpause(struct xe_host *h, uint32_t domid)
 	return 0;
 }
 
+int xe_domain_resume(struct xe_host *h, struct xe_domain *d)
+{
+	d->shutdown_code = XE_SHUTDOWN_NONE;
+	d->shut_down = false;
+	d->crashed = d->fault_reported = false;
+	xe_heartbeat_restart(h, d);
+	xe_sched_update(h, d);
+	xe_domain_kick(h, d->id);
+	return 0;
+}
+
 void xe_domain_kick(struct xe_host *h, uint32_t domid)
 {
 	struct xe_domain *d = xe_live_domain(h, domid);
@@ -258,18 +282,9 @@ void xe_domain_kick(struct xe_host *h, uint32_t domid)
 		xe_evtchn_kick(h, d);
 }
 
-static bool any_online(const struct xe_domain *d)
-{
-	for (uint32_t i = 0; i < d->nvcpus; i++)
-		if (d->vcpu[i]->online)
-			return true;
-	return false;
-}
-
 bool xe_domain_runnable(const struct xe_domain *d)
 {
-	return !d->dying && !d->pause_count && !d->crashed &&
-	       d->shutdown_code == XE_SHUTDOWN_NONE && any_online(d);
+	return !d->dying && !d->pause_count && !d->crashed && !d->shut_down && d->online_vcpus;
 }
 
 int xe_domain_info(const struct xe_host *h, uint32_t domid, struct xe_domain_info *out)

@@ -25,6 +25,7 @@ int xe_host_create(struct xe_host **out, const struct xe_host_config *cfg)
 	h->nframes = cfg->frames;
 	h->release = cfg->release;
 	h->release_ctx = cfg->release_ctx;
+	h->boot_epoch = cfg->boot_epoch;
 	h->work_cap = 64;
 	h->work = calloc(h->work_cap, sizeof(*h->work));
 	r = h->work ? xe_frames_create(h) : -ENOMEM;
@@ -47,6 +48,7 @@ void xe_host_destroy(struct xe_host *h)
 	for (unsigned i = 0; i < XE_MAX_PAIRS; i++)
 		free(h->pair[i].extent);
 	xe_frames_destroy(h);
+	free(h->timer);
 	free(h->work);
 	free(h);
 }

@@ -25,6 +25,7 @@ struct xe_host_config {
 	uint64_t frames;
 	void (*release)(void *ctx, xe_mfn mfn, uint64_t n);
 	void *release_ctx;
+	uint64_t boot_epoch; /* seconds since 1970 at machine time 0: the guests' wall clock */
 };
 
 int xe_host_create(struct xe_host **out, const struct xe_host_config *cfg);
@@ -38,6 +39,7 @@ struct xe_domain_config {
 	uint64_t virt_base;    /* of page 0; 0: XE_GUEST_BASE; XE_BASE_ZERO: address 0 */
 	uint64_t kernel_pages; /* room for the image, below all else; 0: all that can be */
 	uint32_t max_vcpus;    /* that exist, the first is up; 0: 1 */
+	uint32_t max_grant_frames; /* of its grant table, up to 64; 0: those */
 	bool privileged;
 	bool store, console; /* ports for domain 0 to bind to; not if privileged */
 	bool no_ip;          /* has no address */
@@ -91,6 +93,11 @@ int64_t xe_hypercall(struct xe_host *h, uint32_t domid, uint32_t nr, const uint6
 		     xe_ns now); /* by its vcpu 0 */
 int64_t xe_vcpu_hypercall(struct xe_host *h, uint32_t domid, uint32_t vcpu, uint32_t nr,
 			  const uint64_t arg[5], xe_ns now);
+
+/* Machine time: the host's never goes back. A hypercall brings its own. */
+void xe_host_set_time(struct xe_host *h, xe_ns now);
+xe_ns xe_host_next_timer(const struct xe_host *h); /* XE_NEVER: none is armed */
+void xe_host_run_timers(struct xe_host *h, xe_ns now); /* all that are due */
 
 /* Event channels towards a guest. */
 void xe_send_virq(struct xe_host *h, uint32_t domid, uint32_t virq); /* pending bit + upcall work */

@@ -25,10 +25,10 @@ bool xe_log_may_map(struct xe_host *h, const struct xe_domain *d, const struct x
 	return d->id == f->owner;
 }
 
-/* Memory, neither a page or descriptor table nor a frame of Xen's. */
+/* Memory, neither a page or descriptor table nor a frame of Xen's, nor ever mapped by grant. */
 static bool is_plain(const struct xe_frame *f)
 {
-	return !(f->count_info & XE_PGC_XEN_HEAP) &&
+	return !(f->count_info & XE_PGC_XEN_HEAP) && !(f->flags & XE_FRAME_GRANTED) &&
 	       (!(f->type_info & XE_PGT_COUNT) || (f->type_info & XE_PGT_TYPE) == XE_PGT_WRITABLE);
 }
 

@@ -1,140 +1,179 @@
-/* memory_op: a domain's reservation of machine memory.
+/* memory_op: a domain's reservation of machine memory. The other sub-operations are in
+ * memory_exchange.c and memory_info.c.
  *
- * Like Xen, the calls answer how many extents were done, and 0 where nothing could be.
+ * Like Xen, these calls answer how many extents were done, whatever went wrong with the next one;
+ * pages of an extent that was half done have changed hands.
  * Invariants: tot_pages never grows over max_pages here. A frame leaves the reservation when its
- * allocation is dropped, but its memory and its count only with the last reference.
- * A guest keeps its own P2M: only M2P is set here. A frame of a registered log can't be given up.
- * Left out: orders other than 0 and 9, exchange, address bits and NUMA flags. */
+ * allocation is dropped, but its memory and its count only with the last reference, and until then
+ * it may be given up again to no effect. A guest keeps its own P2M: only M2P is set here.
+ * A frame of a registered log can't be given up. What Xen shares with the domain may be, to no
+ * effect on Xen.
+ * Left out: more than one NUMA node, populate-on-demand (of no meaning to PV domains). */
 #include <errno.h>
 
 #include "base/assert.h"
 #include "xen/internal.h"
 
-enum {
-	INCREASE = 0,
-	DECREASE = 1,
-	MAXIMUM_RAM_PAGE = 2,
-	CURRENT_RESERVATION = 3,
-	MAXIMUM_RESERVATION = 4,
-	POPULATE = 6,
-	MAXIMUM_GPFN = 14,
+enum { MAX_EXTENTS = UINT32_MAX >> XE_MEMOP_EXTENT_SHIFT, NODES = 64 };
+
+struct request {
+	struct xe_domain *d;
+	uint64_t list, first, n;
+	uint32_t order, flags;
+	uint64_t limit;   /* frames below it are good */
+	bool no_such_node;
 };
 
-static bool add_extent(struct xe_host *h, struct xe_vcpu *v, struct xe_domain *d, uint64_t ptr,
-		       uint32_t order, bool populate)
+/* The control domain may ask for large extents. */
+uint32_t xe_max_order(const struct xe_domain *d)
 {
-	uint64_t pfn = 0;
-	xe_mfn mfn;
-	int r;
-
-	if (d->tot_pages + (1ull << order) > d->max_pages)
-		return false;
-	if (populate && xe_copy_from(h, v, &pfn, ptr, sizeof(pfn)))
-		return false;
-	if (ptr && xe_check_writable(h, v, ptr, sizeof(mfn)))
-		return false;
-	r = order ? xe_alloc_extent(h, d, &mfn) : xe_alloc_frames(h, d, 1, &mfn);
-	if (r)
-		return false;
-	for (uint64_t i = 0; populate && i < 1ull << order; i++)
-		h->frame[mfn + i].m2p = (uint32_t)(pfn + i);
-	if (ptr) {
-		r = xe_copy_to(h, v, ptr, &mfn, sizeof(mfn));
-		xe_assert(!r);
-	}
-	return true;
+	return d->privileged ? XE_MAX_ORDER : XE_EXTENT_ORDER;
 }
 
-static bool remove_page(struct xe_host *h, struct xe_domain *d, xe_mfn mfn)
+/* Which frames mem_flags allow: *limit. -EINVAL where they make no sense. */
+int xe_memory_flags(const struct xe_host *h, const struct xe_domain *cur, uint32_t flags,
+		    uint64_t *limit, bool *no_such_node)
 {
-	bool done = false;
+	uint32_t bits = flags & XE_MEMF_ADDRESS_BITS, node = XE_MEMF_NODE(flags);
+	bool exact = flags & XE_MEMF_EXACT_NODE;
+
+	*limit = h->nframes;
+	*no_such_node = false;
+	if (bits && bits < 64 && h->nframes > (1ull << bits) >> XE_PAGE_SHIFT)
+		*limit = (1ull << bits) >> XE_PAGE_SHIFT; /* 0 or 1: no frame */
+	if (flags & XE_MEMF_VNODE || node == XE_MEMF_NO_NODE)
+		return 0;
+	if (cur->privileged ? node >= NODES : exact)
+		return -EINVAL;
+	*no_such_node = node && exact;
+	return 0;
+}
+
+/* One more extent for the reservation. */
+static int add(struct xe_host *h, const struct request *q, xe_mfn *mfn)
+{
+	struct xe_domain *d = q->d;
+
+	if (q->no_such_node || d->dying)
+		return -ENOMEM;
+	if (d->tot_pages > d->max_pages || d->max_pages - d->tot_pages < 1ull << q->order)
+		return -E2BIG;
+	return xe_alloc_pages(h, d, q->order, q->limit, mfn);
+}
+
+static int increase(struct xe_host *h, struct xe_vcpu *v, const struct request *q, uint64_t ptr)
+{
+	xe_mfn mfn;
+	int r = add(h, q, &mfn);
+
+	if (!r && q->list)
+		r = xe_copy_to(h, v, ptr, &mfn, sizeof(mfn));
+	return r;
+}
+
+static int populate(struct xe_host *h, struct xe_vcpu *v, const struct request *q, uint64_t ptr)
+{
+	uint64_t pfn;
+	xe_mfn mfn;
+	int r = xe_copy_from(h, v, &pfn, ptr, sizeof(pfn));
+
+	if (r)
+		return r;
+	if (q->flags & XE_MEMF_ON_DEMAND)
+		return q->d == v->domain ? -EINVAL : 0;
+	r = add(h, q, &mfn);
+	if (r)
+		return r;
+	for (uint64_t i = 0; i < 1ull << q->order; i++)
+		h->frame[mfn + i].m2p = (uint32_t)(pfn + i);
+	return xe_copy_to(h, v, ptr, &mfn, sizeof(mfn));
+}
+
+static int remove_page(struct xe_host *h, struct xe_domain *d, xe_mfn mfn)
+{
+	int r = 0;
 
 	if (!xe_get_page(h, mfn, d))
-		return false;
-	if (!h->frame[mfn].log)
-		done = xe_drop_allocated(h, mfn);
+		return -ENXIO;
+	if (h->frame[mfn].log)
+		r = -EBUSY;
+	else
+		xe_drop_allocated(h, mfn);
 	xe_put_page(h, mfn);
-	return done;
+	return r;
 }
 
-static bool remove_extent(struct xe_host *h, struct xe_vcpu *v, struct xe_domain *d, uint64_t ptr,
-			  uint32_t order)
+static int decrease(struct xe_host *h, struct xe_vcpu *v, const struct request *q, uint64_t ptr)
 {
 	xe_mfn mfn;
+	int r = xe_copy_from(h, v, &mfn, ptr, sizeof(mfn));
 
-	if (xe_copy_from(h, v, &mfn, ptr, sizeof(mfn)))
-		return false;
-	if (mfn >= h->nframes)
-		return false;
-	for (uint64_t i = 0; i < 1ull << order; i++)
-		if (!remove_page(h, d, mfn + i))
-			return false;
-	return true;
+	for (uint64_t i = 0; !r && i < 1ull << q->order; i++)
+		r = remove_page(h, q->d, mfn + i);
+	return r;
 }
 
-static int64_t reservation(struct xe_host *h, struct xe_vcpu *v, uint32_t cmd,
-			   const struct xe_memory_reservation *r)
+static uint64_t do_extents(struct xe_host *h, struct xe_vcpu *v, uint32_t cmd,
+			   const struct request *q)
 {
-	struct xe_domain *cur = v->domain;
-	struct xe_domain *d = xe_domain_or_self(h, cur, r->domid);
-	uint64_t done;
+	uint64_t i;
+	int r = 0;
 
-	if (!d || d->dying || (r->extent_order && r->extent_order != XE_EXTENT_ORDER))
-		return 0;
-	if (d != cur && !cur->privileged)
-		return -EPERM;
-	for (done = 0; done < r->nr_extents; done++) {
-		uint64_t ptr = r->extent_start ? r->extent_start + done * 8 : 0;
-		bool ok = cmd == DECREASE
-				  ? remove_extent(h, v, d, ptr, r->extent_order)
-				  : add_extent(h, v, d, ptr, r->extent_order, cmd == POPULATE);
+	for (i = q->first; i < q->n; i++) {
+		uint64_t ptr = q->list + i * sizeof(xe_mfn);
 
-		if (!ok)
+		if (cmd == XE_ABI_memory_op_increase_reservation)
+			r = increase(h, v, q, ptr);
+		else if (cmd == XE_ABI_memory_op_populate_physmap)
+			r = populate(h, v, q, ptr);
+		else
+			r = decrease(h, v, q, ptr);
+		if (r)
 			break;
 	}
-	return (int64_t)done;
+	return i;
 }
 
-static int64_t query(struct xe_host *h, struct xe_domain *cur, uint32_t cmd, uint32_t domid)
+/* first: extents that were done before. */
+static int64_t reservation(struct xe_host *h, struct xe_vcpu *v, uint32_t cmd, uint64_t first,
+			   uint64_t gva)
 {
-	struct xe_domain *d;
+	struct xe_domain *cur = v->domain;
+	struct xe_memory_reservation r;
+	struct request q = {.first = first};
+	bool on_demand, list_needed = cmd != XE_ABI_memory_op_increase_reservation;
 
-	if (cmd == MAXIMUM_RAM_PAGE)
-		return (int64_t)(h->nframes - 1);
-	d = xe_domain_or_self(h, cur, domid);
-	if (!d)
-		return -ESRCH;
-	if (d != cur && !cur->privileged)
-		return -EPERM;
-	if (cmd == CURRENT_RESERVATION)
-		return (int64_t)d->tot_pages;
-	if (cmd == MAXIMUM_RESERVATION)
-		return (int64_t)d->max_pages;
-	xe_assert(cmd == MAXIMUM_GPFN);
-	return 0; /* as Xen answers for a PV guest */
+	if (xe_copy_from(h, v, &r, gva, sizeof(r)) || r.nr_extents > MAX_EXTENTS ||
+	    first >= r.nr_extents)
+		return (int64_t)first;
+	q.d = xe_domain_or_self(h, cur, r.domid);
+	if (!q.d || xe_memory_flags(h, cur, r.mem_flags, &q.limit, &q.no_such_node))
+		return (int64_t)first;
+	q.list = r.extent_start;
+	q.n = r.nr_extents;
+	q.order = r.extent_order;
+	q.flags = r.mem_flags;
+	on_demand = cmd == XE_ABI_memory_op_populate_physmap && r.mem_flags & XE_MEMF_ON_DEMAND;
+	if ((q.d != cur && !cur->privileged) ||
+	    ((list_needed || q.list) && !xe_addr_ok(q.list + first * sizeof(xe_mfn))) ||
+	    q.order > (on_demand ? XE_MAX_ORDER : xe_max_order(cur)))
+		return (int64_t)first;
+	return (int64_t)do_extents(h, v, cmd, &q);
 }
 
 int64_t xe_do_memory_op(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6])
 {
-	struct xe_memory_reservation r;
-	uint16_t domid = XE_ABI_domid_SELF;
+	uint32_t cmd = arg[0] & XE_MEMOP_CMD;
+	uint64_t first = arg[0] >> XE_MEMOP_EXTENT_SHIFT;
 
-	switch (arg[0]) {
-	case INCREASE:
-	case DECREASE:
-	case POPULATE:
-		if (xe_copy_from(h, v, &r, arg[1], sizeof(r)))
-			return 0; /* none done, says Xen */
-		return reservation(h, v, (uint32_t)arg[0], &r);
-	case CURRENT_RESERVATION:
-	case MAXIMUM_RESERVATION:
-	case MAXIMUM_GPFN:
-		if (xe_copy_from(h, v, &domid, arg[1], sizeof(domid)))
-			return -EFAULT;
-		return query(h, v->domain, (uint32_t)arg[0], domid);
-	case MAXIMUM_RAM_PAGE:
-		return query(h, v->domain, (uint32_t)arg[0], domid);
+	switch (cmd) {
+	case XE_ABI_memory_op_increase_reservation:
+	case XE_ABI_memory_op_decrease_reservation:
+	case XE_ABI_memory_op_populate_physmap:
+		return reservation(h, v, cmd, first, arg[1]);
+	case XE_ABI_memory_op_exchange:
+		return first ? -EINVAL : xe_memory_exchange(h, v, arg[1]);
 	default:
-		return -ENOSYS;
+		return xe_memory_info(h, v, cmd, first, arg[1]);
 	}
 }

@@ -1,13 +1,16 @@
 /* The invariants of a host's frames, recomputed from scratch: who refers to each frame and how, its
  * type, the lists of its owner, and that TLBs hold only what a walk would find.
  *
- * Sources of references: allocations, entries of all page tables, pins, base pointers, shared_info,
- * heartbeat pages, registered logs. */
+ * Sources of references: allocations, entries of all page tables, pins, base pointers, GDTs,
+ * shared_info, vcpu_info and pages of event channels, heartbeat pages, registered logs, devices that
+ * use grants. */
 #ifndef XE_TEST_XEN_CHECK_H
 #define XE_TEST_XEN_CHECK_H
 
 #include <stdlib.h>
 
+#include "xen/evtchn.h"
+#include "xen/grant.h"
 #include "xen/internal.h"
 
 struct xen_refs {
@@ -74,11 +77,37 @@ static inline void count_table(const struct xe_host *h, struct xen_refs *r, xe_m
 	}
 }
 
+static inline void count_fifo(struct xen_refs *r, const struct xe_domain *d)
+{
+	for (uint32_t i = 0; d->fifo && i < d->fifo->npages; i++) {
+		r[d->fifo->page[i]].page++;
+		add_type(&r[d->fifo->page[i]], XE_PGT_WRITABLE);
+	}
+	for (uint32_t i = 0; d->fifo && i < d->max_vcpus; i++) {
+		xe_mfn mfn = d->fifo->vcpu[i].mfn;
+
+		if (mfn) {
+			r[mfn].page++;
+			add_type(&r[mfn], XE_PGT_WRITABLE);
+		}
+	}
+}
+
 static inline void count_domain(const struct xe_host *h, struct xen_refs *r,
 				const struct xe_domain *d)
 {
 	for (uint32_t i = 0; i < d->nvcpus; i++) {
-		xe_mfn base[2] = {d->vcpu[i]->cr3, d->vcpu[i]->user_cr3};
+		const struct xe_vcpu *v = d->vcpu[i];
+		xe_mfn base[2] = {v->cr3, v->user_cr3};
+
+		for (uint64_t k = 0; k < (v->cpu.c.gdt_ents + 511) / 512; k++) {
+			r[v->cpu.c.gdt_frame[k]].page++;
+			add_type(&r[v->cpu.c.gdt_frame[k]], XE_PGT_SEG_DESC);
+		}
+		if (v->info_mfn) {
+			r[v->info_mfn].page++;
+			add_type(&r[v->info_mfn], XE_PGT_WRITABLE);
+		}
 
 		for (int k = 0; k < 2; k++) {
 			if (!base[k])
@@ -87,11 +116,86 @@ static inline void count_domain(const struct xe_host *h, struct xen_refs *r,
 			add_type(&r[base[k]], XE_PGT_LEVEL(4));
 		}
 	}
+	count_fifo(r, d);
 	if (d->shared_mfn)
 		r[d->shared_mfn].page++;
 	if (d->hb_mfn)
 		r[d->hb_mfn].page++;
 	(void)h;
+}
+
+/* The mapping that a handle of d stands for, and its granter; NULL: none, or that one is gone. */
+static inline const struct xe_maptrack *grant_use(const struct xe_host *h,
+						  const struct xe_domain *d, uint32_t handle,
+						  const struct xe_domain **granter)
+{
+	const struct xe_maptrack *m =
+		&d->grants
+			 ->maptrack[handle / XE_MAPTRACK_PER_FRAME][handle % XE_MAPTRACK_PER_FRAME];
+
+	*granter = m->flags ? xe_domain(h, m->domid) : NULL;
+	return *granter && (*granter)->generation == m->generation ? m : NULL;
+}
+
+/* Handles of device mappings hold what entries of page tables hold of the others. */
+static inline void count_grants(const struct xe_host *h, struct xen_refs *r,
+				const struct xe_domain *d)
+{
+	for (uint32_t i = 0; d->grants && i < d->grants->maptrack_limit; i++) {
+		const struct xe_domain *granter;
+		const struct xe_maptrack *m = grant_use(h, d, i, &granter);
+		uint32_t mfn;
+
+		if (!m || !(m->flags & XE_ABI_gntmap_device_map))
+			continue;
+		mfn = xe_grant_active(granter, m->ref)->mfn;
+		r[mfn].page++;
+		if (!(m->flags & XE_ABI_gntmap_readonly))
+			add_type(&r[mfn], XE_PGT_WRITABLE);
+	}
+}
+
+/* Each entry's pin is the sum of what handles of all domains use of it. */
+static inline void check_pins(const struct xe_host *h, const struct xe_domain *d)
+{
+	uint32_t n = d->grants ? d->grants->nframes * XE_GRANTS_PER_FRAME : 0;
+	uint32_t *pin = calloc(n + 1, sizeof(*pin));
+
+	xe_assert(pin);
+	for (uint32_t k = 0; n && k < h->top; k++) {
+		const struct xe_domain *user = h->domain[k], *granter;
+
+		for (uint32_t i = 0; user && user->grants && i < user->grants->maptrack_limit;
+		     i++) {
+			const struct xe_maptrack *m = grant_use(h, user, i, &granter);
+			bool ro = m && m->flags & XE_ABI_gntmap_readonly;
+
+			if (!m || granter != d)
+				continue;
+			xe_assert(m->ref < n && xe_grant_active(d, m->ref)->domid == user->id);
+			if (m->flags & XE_ABI_gntmap_device_map)
+				pin[m->ref] += ro ? XE_PIN_DEV_R : XE_PIN_DEV_W;
+			if (m->flags & XE_ABI_gntmap_host_map)
+				pin[m->ref] += ro ? XE_PIN_HOST_R : XE_PIN_HOST_W;
+		}
+	}
+	for (uint32_t i = 0; i < n; i++)
+		xe_assert(xe_grant_active(d, i)->pin == pin[i]);
+	free(pin);
+}
+
+/* Frames of a dead domain's grant table that are nobody's any more, but not free yet. */
+static inline uint64_t kept_frames(const struct xe_host *h, const struct xe_domain *d)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; d->grants && i < d->grants->nframes; i++) {
+		const struct xe_frame *f = &h->frame[d->grants->frame[i]];
+
+		xe_assert(f->flags & XE_FRAME_KEPT);
+		n += !(f->count_info & XE_PGC_COUNT);
+	}
+	return n;
 }
 
 static inline void count_refs(const struct xe_host *h, struct xen_refs *r)
@@ -111,8 +215,10 @@ static inline void count_refs(const struct xe_host *h, struct xen_refs *r)
 			count_table(h, r, m);
 	}
 	for (uint32_t i = 0; i < h->top; i++)
-		if (h->domain[i])
+		if (h->domain[i]) {
 			count_domain(h, r, h->domain[i]);
+			count_grants(h, r, h->domain[i]);
+		}
 	for (unsigned i = 0; i < XE_MAX_PAIRS; i++)
 		for (uint32_t k = 0; k < h->pair[i].extents; k++)
 			for (xe_mfn m = 0; m < XE_CHUNK_FRAMES; m++)
@@ -129,7 +235,8 @@ static inline void check_frame(const struct xe_host *h, const struct xen_refs *r
 	xe_assert((f->type_info & XE_PGT_COUNT) == r->type);
 	xe_assert((f->type_info & XE_PGT_LINEAR_USES) / XE_PGT_LINEAR == r->linear);
 	xe_assert(!r->linear || !r->links);
-	xe_assert(is_free == !r->page && (is_free || h->domain[f->owner]));
+	xe_assert(r->page ? !is_free && h->domain[f->owner]
+			  : is_free || (f->flags & XE_FRAME_KEPT));
 	if (is_free)
 		xe_assert(!f->type_info && !f->count_info && !f->log);
 	if (r->type)
@@ -184,7 +291,8 @@ static inline void xen_check(struct xe_host *h)
 			continue;
 		xe_assert(check_list(h, d, d->first_frame, false) == d->tot_pages);
 		xe_assert(check_list(h, d, d->first_xenheap, true) == d->xenheap_pages);
-		used += d->tot_pages + d->xenheap_pages;
+		used += d->tot_pages + d->xenheap_pages + kept_frames(h, d);
+		check_pins(h, d);
 		for (uint32_t k = 0; k < d->nvcpus; k++)
 			check_tlb(h, d->vcpu[k]);
 	}

@@ -109,6 +109,16 @@ static inline int64_t domctl(struct fix *f, uint32_t d, uint32_t cmd, uint32_t v
 	return r;
 }
 
+/* An empty domain with one vcpu and Xen's usual limits; its id in op. */
+static inline int64_t create(struct fix *f, uint16_t id, uint8_t op[144])
+{
+	uint32_t c[16] = {[7] = 1, 1023, 4, 4, 1};
+
+	memset(op, 0, 144);
+	memcpy(op + 16, c, sizeof(c));
+	return domctl(f, 0, 1, 0x15, id, op);
+}
+
 static inline int64_t mem(struct fix *f, uint32_t d, uint32_t cmd, uint64_t n, uint32_t order,
 			  uint16_t dom)
 {

@@ -58,10 +58,12 @@ class Machine:
         console: bool = False,
         no_ip: bool = False,
         cmdline: bytes = b"",
+        max_grant_frames: int = 0,
     ) -> int:
         """A domain, paused once. Page p lies at virt_base + 4096 * p; the P2M, start_info, tables
         and boot stack above the first kernel_pages pages (0: at the end of memory). ip 0: the
-        first free one, unless no_ip; store, console: with ports for domain 0 to bind to.
+        first free one, unless no_ip; store, console: with ports for domain 0 to bind to;
+        max_grant_frames 0: Xen's default of 64.
         OSError: EINVAL, ENOMEM."""
     def attach_stack(
         self,

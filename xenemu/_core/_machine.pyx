@@ -83,6 +83,7 @@ cdef extern from "machine.h" nogil:
         uint64_t virt_base
         uint64_t kernel_pages
         uint32_t max_vcpus
+        uint32_t max_grant_frames
         bint privileged
         bint store
         bint console
@@ -352,7 +353,7 @@ cdef class Machine:
     def create_domain(self, *, uint64_t pages, uint64_t max_pages, uint64_t window_pages, bint privileged,
                       uint32_t ip, uint64_t virt_base=XE_GUEST_BASE, uint64_t kernel_pages=0,
                       uint32_t max_vcpus=1, bint store=False, bint console=False, bint no_ip=False,
-                      bytes cmdline=b""):
+                      bytes cmdline=b"", uint32_t max_grant_frames=0):
         cdef xe_domain_config cfg
         cdef uint32_t domid = 0
         self._open()
@@ -365,6 +366,7 @@ cdef class Machine:
         cfg.virt_base = virt_base or XE_BASE_ZERO
         cfg.kernel_pages = kernel_pages
         cfg.max_vcpus = max_vcpus
+        cfg.max_grant_frames = max_grant_frames
         cfg.privileged = privileged
         cfg.store = store
         cfg.console = console
