@@ -52,9 +52,7 @@ def xen() -> Headers:
 
 
 def covers(outer: Field, inner: Field) -> bool:
-    return (
-        outer.offset <= inner.offset and inner.offset + inner.size <= outer.offset + outer.size
-    )
+    return outer.offset <= inner.offset and inner.offset + inner.size <= outer.offset + outer.size
 
 
 def overlaps(a: Field, b: Field) -> bool:

@@ -8,8 +8,8 @@ from oracle.probe_domains import answers
 
 DATA = Path(__file__).parents[1] / "data"
 
-# Frames 0 and 1 of real Xen's machine are no RAM: nobody has them, and dom0 may map them all the same.
-# Here they are dom0's own. The table that is pinned has an entry that names frame 0.
+# Frames 0 and 1 of a real machine are no RAM: nobody has them, and dom0 may map them all the
+# same. Here they are dom0's own. The table that is pinned has an entry that names frame 0.
 LOW_MEMORY = "frames 0 and 1 are dom0's memory here, and no RAM on a real machine"
 EXCEPTIONS = dict.fromkeys(
     (

@@ -4,8 +4,8 @@
     python tests/oracle/differential.py --replay FILE
 
 Each run of real Xen takes a prologue and many episodes; the first line that differs in an episode
-counts. A difference of a new kind is made as short as it gets, by leaving out steps, and printed as a
-script with both answers. Ends with 1 if there was one.
+counts. A difference of a new kind is made as short as it gets, by leaving out steps, and printed
+as a script with both answers. Ends with 1 if there was one.
 """
 
 from __future__ import annotations
@@ -79,9 +79,10 @@ def differences(run: Run, real: Iterable[str], emulated: Iterable[str]) -> Itera
     """The first one of each episode, after its reset, which may have to put right what the episode
     before left different. A label `?` says that lines are not to be compared."""
     lines = zip(real, emulated, strict=False)
-    for op, (a, b) in zip((o for o in run.prologue if isinstance(o, Shown)), lines, strict=False):
-        if a != b and op.label != "?":
-            yield Difference(-1, 0, op, a, b)
+    prologue = [op for op in run.prologue if isinstance(op, Shown)]
+    for shown, (a, b) in zip(prologue, lines, strict=False):
+        if a != b and shown.label != "?":
+            yield Difference(-1, 0, shown, a, b)
     for e, episode in enumerate(run.episodes):
         found = False
         for i, step in enumerate(episode):
@@ -169,7 +170,9 @@ def replay(xen: RealXen, path: Path) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--topic", choices=[*TOPICS, "all"], default="all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--calls", type=int, default=20000)
@@ -188,7 +191,9 @@ def main() -> int:
     seed = args.seed
     while left > 0:
         name = topics[seed % len(topics)]
-        run = generate(TOPICS[name](Random(f"{name} {seed}")), min(left, args.per_run), args.episode)
+        run = generate(
+            TOPICS[name](Random(f"{name} {seed}")), min(left, args.per_run), args.episode
+        )
         try:
             found = Differential(xen).compare(run)
         except RealXenFailed as e:
@@ -198,8 +203,11 @@ def main() -> int:
             key = (name, *difference.kind)
             seen[key] = seen.get(key, 0) + 1
             if seen[key] == 1 and len(seen) <= args.most:
-                print(f"== {name}, seed {seed}: {difference.op.label}: "
-                      f"{difference.real}, xenemu {difference.emulated}", flush=True)
+                print(
+                    f"== {name}, seed {seed}: {difference.op.label}: "
+                    f"{difference.real}, xenemu {difference.emulated}",
+                    flush=True,
+                )
                 if args.minimise:
                     print(Differential(xen).report(run, difference, args.minimise), flush=True)
         left -= args.per_run

@@ -42,14 +42,18 @@ class EmulatedXen:
     def __init__(self) -> None:
         self.machine = Machine(frames=MACHINE_FRAMES)
         self.core = self.machine.core
-        options = {"pages": DOMAIN_PAGES, "max_pages": 2**32 - 1, "window_pages": 0, "privileged": True, "ip": 0x0A000001}
-        try:
-            self.domid = self.core.create_domain(**options, max_grant_frames=8)
-        except TypeError:
-            self.domid = self.core.create_domain(**options)
+        self.domid = self.core.create_domain(
+            pages=DOMAIN_PAGES,
+            max_pages=2**32 - 1,
+            window_pages=0,
+            privileged=True,
+            ip=0,
+            no_ip=True,
+            max_grant_frames=8,
+        )
         self.core.unpause(self.domid)
         self.var = [0] * VARIABLES
-        self.start = self.core.domain_info(self.domid).get("start_info_gva", 0)
+        self.start = self.core.domain_info(self.domid)["start_info_gva"]
         self.tables: dict[int, int] = {}
         self.mask_events()
         self.frames = [self.frame(FIRST_PFN + page) for page in range(64)]
@@ -67,16 +71,12 @@ class EmulatedXen:
         return self.core.guest_translate(self.domid, VIRT_BASE + pfn * PAGE_SIZE) // PAGE_SIZE
 
     def table(self, level: int) -> int:
-        """The frame of the table of this level that maps page 0, by the tables as they were made."""
+        """The frame of the table of this level that maps page 0, as the tables were made."""
         if not self.tables:
-            if self.start:
-                root, n = struct.unpack("<QQ", self.core.guest_read(self.domid, self.start + PT_BASE, 16))
-                first = (root - VIRT_BASE) // PAGE_SIZE
-                pfns = {self.frame(pfn): pfn for pfn in range(first, first + n)}
-                self.tables[4] = mfn = self.frame(first)
-            else:
-                pfns = {self.frame(pfn): pfn for pfn in range(DOMAIN_PAGES - 64, DOMAIN_PAGES)}
-                self.tables[4] = mfn = self.frame(DOMAIN_PAGES - 1)
+            first = (self.word(self.start + PT_BASE) - VIRT_BASE) // PAGE_SIZE
+            n = self.word(self.start + PT_BASE + 8)
+            pfns = {self.frame(pfn): pfn for pfn in range(first, first + n)}
+            self.tables[4] = mfn = self.frame(first)
             for above in range(4, 1, -1):
                 slot = gva(0) >> 12 + 9 * (above - 1) & 511
                 entry = VIRT_BASE + pfns[mfn] * PAGE_SIZE + 8 * slot
@@ -102,8 +102,7 @@ class EmulatedXen:
         return self.table(e.index) if e.index else self.shared_info()
 
     def shared_info(self) -> int:
-        if not self.start:
-            return self.frame(DOMAIN_PAGES - 68) * PAGE_SIZE
+        """Its machine address."""
         return self.word(self.start + SHARED_INFO)
 
     def value(self, e: Expr) -> int:

@@ -1,4 +1,4 @@
-"""Structs of C headers: which fields they have (pycparser) and where those lie (the compiler, by cffi).
+"""Structs of C headers: their fields (by pycparser), and where those lie (by the compiler and cffi).
 
 A field's name is its path, `u.unbound.dom`; an array is one field, and so is a guest handle.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cffi
-from pycparser import c_ast, c_parser
+from pycparser import c_ast, c_parser  # type: ignore[import-untyped]
 
 XEN_INCLUDE = Path("/usr/include/xen")
 XEN_HEADERS = (
@@ -65,7 +65,9 @@ class Headers:
         defines = [f"-D{name}={value}" for name, value in PLAIN.items()]
         paths = [f"-I{path}" for path in self.include]
         command = ["gcc", "-std=gnu11", "-E", "-P", *defines, *paths, "-xc", "-"]
-        done = subprocess.run(command, input=self.source, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            command, input=self.source, capture_output=True, text=True, check=True
+        )
         return c_parser.CParser().parse(done.stdout)
 
     def collect(self, node: c_ast.Node) -> None:

@@ -1,7 +1,7 @@
-"""The calls behind tests/data/xen-4.17.7.txt, in their order, by the control domain of an emulated host.
+"""The calls behind tests/data/xen-4.17.7.txt, in their order, by an emulated control domain.
 
-Real Xen answered them to a guest of 64 MiB with one virtual CPU and eight grant frames. `answers()`
-gives lines of that file's form: `@ name = result [out value]`. probe_domains.py has the second half.
+Real Xen answered them to a guest of 64 MiB with one virtual CPU and eight grant frames. Lines have
+that file's form: `@ name = result [out value]`. probe_domains.py has the second half.
 """
 
 from __future__ import annotations

@@ -6,13 +6,16 @@ from oracle.emulated import gva
 from oracle.probe import ARG, BAD, FRAMES, SELF, XEN_VA, Cpu
 
 DOMCTL = gva(22)
+INFO = (("H", 0), ("I", 4), ("Q", 8), ("Q", 16), ("I", 64), ("i", 68))  # of getdomaininfo
 TABLE = gva(1)  # where the grant table is mapped
 
 
 class Memory(Cpu):
     """memory_op."""
 
-    def reservation(self, domid: int, n: int, order: int, *, at: int = gva(ARG), start: int = FRAMES) -> int:
+    def reservation(
+        self, domid: int, n: int, order: int, *, at: int = gva(ARG), start: int = FRAMES
+    ) -> int:
         return self.put("QQIIHHI", start, n, order, 0, domid, 0, 0, at=at)
 
     def memory(self, cmd: int, domid: int, n: int, order: int = 0, *, start: int = FRAMES) -> int:
@@ -182,7 +185,7 @@ class Domains(Grants):
     def info(self, name: str, domid: int) -> None:
         self.clear()
         r = self.domctl(5, domid)
-        values = [self.get(fmt, 16 + at, DOMCTL) for fmt, at in zip("HIQQIi", (0, 4, 8, 16, 64, 68))]
+        values = [self.get(fmt, 16 + at, DOMCTL) for fmt, at in INFO]
         self.lines.append(
             f"@ domctl info{name} = {r} dom {values[0]} flags {values[1]:#x} tot {values[2]} "
             f"max {values[3]} online {values[4]} maxvcpuid {values[5]}"
@@ -234,7 +237,12 @@ class Domains(Grants):
         self.limit("max_vcpus 1", 15, d, 1)
         self.limit("max_vcpus 2", 15, d, 2)
         self.info(" vcpu", d)
-        for name, cmd in ("pause", 3), ("pause again", 3), *[("unpause", 4)] * 3, ("unpause extra", 4):
+        for name, cmd in (
+            ("pause", 3),
+            ("pause again", 3),
+            *[("unpause", 4)] * 3,
+            ("unpause extra", 4),
+        ):
             self.say_domctl(name, cmd, d)
         self.info("", d)
 

@@ -1,4 +1,4 @@
-"""vcpu_op, sched_op, versions, debug registers, callbacks, multicalls: what neither waits nor kills."""
+"""vcpu_op, sched_op, versions, debug registers, callbacks, multicalls: nothing that waits or kills."""
 
 from __future__ import annotations
 
@@ -76,8 +76,9 @@ class Cpu(Topic):
                 self.s.call("poll", SCHED_OP, 3, self.arg(*fields))
             case 1:
                 watchdog = r.choice((0, 0, 1, 2, 3, 9))
-                fields = (u32(watchdog), u32(r.choice((60, 3600, 0) if watchdog else (60, 3600))))
-                self.s.call("watchdog", SCHED_OP, 6, self.arg(*fields))
+                timeout = r.choice((60, 3600, 0) if watchdog else (60, 3600))
+                op = self.arg(u32(watchdog), u32(timeout))
+                self.s.call("watchdog", SCHED_OP, 6, op)
             case 2:
                 self.s.call("remote_shutdown", SCHED_OP, 4, self.arg(u16(ABSENT), u16(0), u32(0)))
             case 3:
@@ -93,12 +94,27 @@ class Cpu(Topic):
             head = (u16(kind), u16(r.choice((0, 1, 2))), u32(0), u64(address))
             self.s.call(f"callback register {kind}", CALLBACK_OP, 0, self.arg(*head))
         else:
-            self.s.call(f"callback unregister {kind}", CALLBACK_OP, self.mostly(1, 2, 99), self.arg(u16(kind), u16(0)))
+            self.s.call(
+                f"callback unregister {kind}",
+                CALLBACK_OP,
+                self.mostly(1, 2, 99),
+                self.arg(u16(kind), u16(0)),
+            )
 
     def multicall(self) -> None:
         r = self.random
         for i in range(3):
-            op, arg = r.choice(((VERSION, 0), (VERSION, 7), (60, 0), (MULTICALL, 0), (9, 7), (2**32 + 17, 0), (2**40, 0)))
+            op, arg = r.choice(
+                (
+                    (VERSION, 0),
+                    (VERSION, 7),
+                    (60, 0),
+                    (MULTICALL, 0),
+                    (9, 7),
+                    (2**32 + 17, 0),
+                    (2**40, 0),
+                )
+            )
             self.s.put(ARRAY, i * 64, u64(op), u64(0xEEEE), u64(arg), *[u64(0)] * 5)
         count = self.mostly(3, 0, 2**32 + 1, odds=5)
         self.s.call("multicall", MULTICALL, self.mostly(va(ARRAY), Expr(add=BAD)), count)
@@ -109,14 +125,57 @@ class Cpu(Topic):
         r = self.random
         match r.randrange(5):
             case 0:
-                self.s.call("vm_assist", VM_ASSIST, r.choice((0, 1, 2, 9)), r.choice((2, 3, 5, 6, 31, 33, 63, 99)))
+                self.s.call(
+                    "vm_assist",
+                    VM_ASSIST,
+                    r.choice((0, 1, 2, 9)),
+                    r.choice((2, 3, 5, 6, 31, 33, 63, 99)),
+                )
             case 1:
                 self.s.call("set_timer", SET_TIMER, r.choice((0, 2**62)))
             case 2:
                 self.s.write(BUFFER, 0, b"\n")
-                self.s.call("console", CONSOLE, r.choice((0, 2, 99)), r.choice((0, 1)), self.mostly(va(BUFFER), Expr(add=BAD), odds=3))
+                self.s.call(
+                    "console",
+                    CONSOLE,
+                    r.choice((0, 2, 99)),
+                    r.choice((0, 1)),
+                    self.mostly(va(BUFFER), Expr(add=BAD), odds=3),
+                )
             case 3:
                 self.s.call("nmi_op", NMI_OP, r.choice((1, 2, 99)), 0)
             case 4:
-                nr = r.choice((6, 11, 19, 27, 31, 34, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 49, 50, 51, 52, 53, 54, 56, 57, 62, 63, 64, 1000))
+                nr = r.choice(
+                    (
+                        6,
+                        11,
+                        19,
+                        27,
+                        31,
+                        34,
+                        37,
+                        38,
+                        39,
+                        40,
+                        41,
+                        42,
+                        43,
+                        44,
+                        45,
+                        46,
+                        47,
+                        49,
+                        50,
+                        51,
+                        52,
+                        53,
+                        54,
+                        56,
+                        57,
+                        62,
+                        63,
+                        64,
+                        1000,
+                    )
+                )
                 self.s.call(f"hypercall {nr}", nr, 0, 0)

@@ -97,7 +97,9 @@ class Domains(Topic):
             domid = self.mostly(r.randrange(1, 4), ABSENT)
             self.domctl("max_mem", 11, domid, u64(r.choice((0, 4, 64, 67, 256, 2**40))))
         else:
-            self.domctl("max_vcpus", 15, self.who() or 1, u32(r.choice((0, 1, 1, 2, 2, 9, 2**32 - 1))))
+            self.domctl(
+                "max_vcpus", 15, self.who() or 1, u32(r.choice((0, 1, 1, 2, 2, 9, 2**32 - 1)))
+            )
 
     def populate(self) -> None:
         r = self.random
@@ -154,7 +156,10 @@ class Domains(Topic):
             case 2:
                 self.domctl("resumedomain", 27, r.randrange(1, 4))
             case 3:
-                head = (u32(r.choice((1, 2, 3, 4, 5))), u32(r.choice((0, 0x14, 0x16, DOMCTL_VERSION))))
+                head = (
+                    u32(r.choice((1, 2, 3, 4, 5))),
+                    u32(r.choice((0, 0x14, 0x16, DOMCTL_VERSION))),
+                )
                 self.s.call("version", DOMCTL, self.s.put(ARG, 0x40, *head, u64(ABSENT)))
             case 4:
                 self.s.call("bad", DOMCTL, Expr(add=BAD))

@@ -36,7 +36,14 @@ class Grants(Topic):
     def reset(self) -> None:
         for handle in range(12):
             for page in list(VICTIMS)[:4]:
-                self.s.put(ARG, 24 * 4 * handle + (page & 3) * 24, u64(va(page)), u64(0), u32(handle), u32(0))
+                self.s.put(
+                    ARG,
+                    24 * 4 * handle + (page & 3) * 24,
+                    u64(va(page)),
+                    u64(0),
+                    u32(handle),
+                    u32(0),
+                )
         self.s.call("unmap all", GRANT_TABLE_OP, 1, va(ARG), 48)
         for page in list(VICTIMS)[:4]:
             self.map_back(page)
@@ -48,7 +55,11 @@ class Grants(Topic):
 
     def ref(self) -> int:
         r = self.random
-        return r.choice((0, 7, 600, 1023, 1024, 4095, 2**32 - 1)) if r.randrange(15) == 0 else r.choice(REFS)
+        return (
+            r.choice((0, 7, 600, 1023, 1024, 4095, 2**32 - 1))
+            if r.randrange(15) == 0
+            else r.choice(REFS)
+        )
 
     def victim(self) -> int:
         return self.random.choice(list(VICTIMS)[:4])
@@ -56,8 +67,18 @@ class Grants(Topic):
     def flags(self) -> int:
         r = self.random
         usual = r.choice((HOST_MAP, HOST_MAP, HOST_MAP | READONLY))
-        return self.mostly(usual, 0, DEVICE_MAP, DEVICE_MAP | HOST_MAP, HOST_MAP | DEVICE_MAP | READONLY,
-                           HOST_MAP | APPLICATION_MAP, READONLY, 0x20 | HOST_MAP, 0x10000 | HOST_MAP, odds=5)
+        return self.mostly(
+            usual,
+            0,
+            DEVICE_MAP,
+            DEVICE_MAP | HOST_MAP,
+            HOST_MAP | DEVICE_MAP | READONLY,
+            HOST_MAP | APPLICATION_MAP,
+            READONLY,
+            0x20 | HOST_MAP,
+            0x10000 | HOST_MAP,
+            odds=5,
+        )
 
     def step(self) -> None:
         self.pick(
@@ -85,17 +106,29 @@ class Grants(Topic):
         r = self.random
         ref = r.choice(REFS)
         flags = self.mostly(r.choice((1, 1, 1, 5, 0)), 2, 3, 0x41, 9, 0x19, 0x101, odds=6)
-        frame: Value = self.mostly(mfn(r.choice(list(DATA)[:6])), mfn(r.choice(VICTIMS)), Expr(add=2**31), odds=8)
+        frame: Value = self.mostly(
+            mfn(r.choice(list(DATA)[:6])), mfn(r.choice(VICTIMS)), Expr(add=2**31), odds=8
+        )
         self.s.put(TABLE, ref * 8, u16(flags), u16(self.mostly(0, 1, 3, SELF)), u32(frame))
 
     def host_address(self, page: int) -> Value:
-        return self.mostly(va(page), va(page, 8), va(page, -8), Expr(add=BAD), Expr(add=0xFFFF_8300_0000_0000), odds=12)
+        return self.mostly(
+            va(page),
+            va(page, 8),
+            va(page, -8),
+            Expr(add=BAD),
+            Expr(add=0xFFFF_8300_0000_0000),
+            odds=12,
+        )
 
     def map(self) -> None:
         page, ref, flags = self.victim(), self.ref(), self.flags()
         address = self.host_address(page)
         if self.random.randrange(5) == 0:
-            flags, address = flags | CONTAINS_PTE, self.mostly(pte(page), pte(page) + 4, Expr(add=0), mfn(page) << 12)
+            flags, address = (
+                flags | CONTAINS_PTE,
+                self.mostly(pte(page), pte(page) + 4, Expr(add=0), mfn(page) << 12),
+            )
         head = (u64(address), u32(flags), u32(ref), u16(self.mostly(0, SELF, 1, ABSENT, odds=6)))
         self.op("map_grant_ref", 0, self.mostly(1, 0, 2**32 + 1, odds=40), *head, *[u8(0xEE)] * 14)
         self.s.show("status", ARG, 0x40 + 18, 2)
@@ -109,9 +142,13 @@ class Grants(Topic):
 
     def unmap(self) -> None:
         page = self.victim()
-        address: Value = self.mostly(va(page), pte(page), Expr(), va(page, 8), Expr(add=BAD), odds=5)
+        address: Value = self.mostly(
+            va(page), pte(page), Expr(), va(page, 8), Expr(add=BAD), odds=5
+        )
         bus: Value = self.mostly(Expr(), mfn(DATA[0]) << 12, Expr(add=0x1000), odds=8)
-        self.op("unmap_grant_ref", 1, 1, u64(address), u64(bus), u32(self.handle()), u16(0xEEEE), u16(0))
+        self.op(
+            "unmap_grant_ref", 1, 1, u64(address), u64(bus), u32(self.handle()), u16(0xEEEE), u16(0)
+        )
         self.s.show("status", ARG, 0x40 + 20, 2)
         for ref in REFS:
             self.show_ref(ref)
@@ -135,7 +172,7 @@ class Grants(Topic):
 
     def copy_end(self, by_ref: bool) -> tuple[Field, ...]:
         r = self.random
-        what = u32(self.ref()), u32(0)
+        what: tuple[Field, ...] = u32(self.ref()), u32(0)
         if not by_ref:
             frame: Value = self.mostly(mfn(r.choice(list(DATA)[6:12])), Expr(add=2**40), odds=20)
             what = (u64(frame),)
@@ -148,7 +185,9 @@ class Grants(Topic):
         flags = r.choice((0, 1, 1, 2, 3))
         length = self.mostly(r.choice((1, 16, 96)), 0, 97, 4096, 65535)
         tail = (u16(length), u16(self.mostly(flags, flags | 4)), u16(0xEEEE), u16(0))
-        self.op("copy", 5, 1, *self.copy_end(bool(flags & 1)), *self.copy_end(bool(flags & 2)), *tail)
+        self.op(
+            "copy", 5, 1, *self.copy_end(bool(flags & 1)), *self.copy_end(bool(flags & 2)), *tail
+        )
         self.s.show("status", ARG, 0x40 + 36, 2)
         for ref in REFS:
             self.show_ref(ref)
@@ -163,11 +202,23 @@ class Grants(Topic):
     def transfer(self) -> None:
         domid = self.random.choice((0, SELF, ABSENT))
         frame: Value = self.random.choice((mfn(DATA[9]), Expr(add=2**40)))
-        self.op("transfer", 4, 1, u64(frame), u16(domid), u16(0), u32(self.ref()), u16(0xEEEE), u16(0))
+        self.op(
+            "transfer", 4, 1, u64(frame), u16(domid), u16(0), u32(self.ref()), u16(0xEEEE), u16(0)
+        )
         self.s.show("status", ARG, 0x40 + 16, 2)
 
     def query(self) -> None:
-        self.op("query_size", 6, self.mostly(1, 0, 2), u16(self.domid()), u16(0), u32(99), u32(99), u16(0xEEEE), u16(0))
+        self.op(
+            "query_size",
+            6,
+            self.mostly(1, 0, 2),
+            u16(self.domid()),
+            u16(0),
+            u32(99),
+            u32(99),
+            u16(0xEEEE),
+            u16(0),
+        )
         self.s.dump("query_size", ARG, 0x40, 16)
         self.op("get_version", 10, 1, u16(self.domid()), u16(0xEEEE), u32(99))
         self.s.dump("get_version", ARG, 0x40, 8)
@@ -190,4 +241,12 @@ class Grants(Topic):
             case 2:
                 self.op("unknown", self.random.choice((13, 99, 2**31, 2**32 - 1)), 1, u64(0))
             case 3:
-                self.op("cache_flush", 12, 1, u64(mfn(DATA[0]) << 12), u16(0), u16(64), u32(self.random.choice((0, 1, 3, 4))))
+                self.op(
+                    "cache_flush",
+                    12,
+                    1,
+                    u64(mfn(DATA[0]) << 12),
+                    u16(0),
+                    u16(64),
+                    u32(self.random.choice((0, 1, 3, 4))),
+                )

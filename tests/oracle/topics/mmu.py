@@ -63,13 +63,36 @@ class Mmu(Topic):
     def flags(self) -> int:
         r = self.random
         usual = r.choice((RW, RW, RO, 0x61, 0x27, 0x7, 0))
-        return self.mostly(usual, 0x1E7, 0xE7, 0x167, 0x63, 1 << 63 | RW, 1 << 52 | RW, 0x67 | 0x600, 0x7F, 0x800 | RW, odds=6)
+        return self.mostly(
+            usual,
+            0x1E7,
+            0xE7,
+            0x167,
+            0x63,
+            1 << 63 | RW,
+            1 << 52 | RW,
+            0x67 | 0x600,
+            0x7F,
+            0x800 | RW,
+            odds=6,
+        )
 
     def entry(self) -> Value:
         return self.mostly((self.own_frame() << 12) + self.flags(), Expr(), odds=5)
 
     def foreign(self) -> int:
-        return self.mostly(SELF, 0, ABSENT, IO, XEN, 1, SELF | SELF + 1 << 16, SELF | 78 << 16, 0x7FF0 | 1 << 16, odds=15)
+        return self.mostly(
+            SELF,
+            0,
+            ABSENT,
+            IO,
+            XEN,
+            1,
+            SELF | SELF + 1 << 16,
+            SELF | 78 << 16,
+            0x7FF0 | 1 << 16,
+            odds=15,
+        )
 
     def step(self) -> None:
         self.pick(
@@ -155,18 +178,37 @@ class Mmu(Topic):
     def mapping(self) -> None:
         r = self.random
         page = r.choice(VICTIMS)
-        where: Value = self.mostly(va(page), va(page, 123), Expr(add=0x7F00_0000_0000), Expr(add=0xFFFF_8300_0000_0000), Expr(add=BAD), odds=8)
+        where: Value = self.mostly(
+            va(page),
+            va(page, 123),
+            Expr(add=0x7F00_0000_0000),
+            Expr(add=0xFFFF_8300_0000_0000),
+            Expr(add=BAD),
+            odds=8,
+        )
         how: Value = self.mostly(r.choice((0, 1, 2, 6)), 3, 4, 7, 8, va(BUFFER) + 1, odds=6)
         if r.randrange(4):
             self.s.call("update_va_mapping", UPDATE_VA_MAPPING, where, self.entry(), how)
         else:
             domid = self.random.choice((SELF, 0, ABSENT, IO, XEN, 0x17FF0))
-            self.s.call("update_va_mapping_otherdomain", MAPPING_OTHERDOMAIN, where, self.entry(), how, domid)
+            self.s.call(
+                "update_va_mapping_otherdomain",
+                MAPPING_OTHERDOMAIN,
+                where,
+                self.entry(),
+                how,
+                domid,
+            )
         self.show_flags(page)
 
     def flush(self) -> None:
         cmd = self.random.choice((6, 7, 8, 9, 10, 11, 12, 18))
-        self.ext(cmd, self.mostly(va(8), Expr(add=BAD)), self.mostly(va(BUFFER), Expr(), odds=4), self.foreign())
+        self.ext(
+            cmd,
+            self.mostly(va(8), Expr(add=BAD)),
+            self.mostly(va(BUFFER), Expr(), odds=4),
+            self.foreign(),
+        )
 
     def pages(self) -> None:
         frame = mfn(self.random.choice((*TABLES, DATA[2])))
@@ -177,7 +219,9 @@ class Mmu(Topic):
 
     def base(self) -> None:
         if self.random.randrange(2):
-            root: Value = self.mostly(mfn(self.random.choice(ROOTS)), 0, self.nowhere(), odds=4)
+            root: Value = self.mostly(
+                mfn(self.random.choice(ROOTS)), Expr(), self.nowhere(), odds=4
+            )
             self.ext(NEW_USER_BASEPTR, root, 0, self.foreign())
         else:
             self.ext(NEW_BASEPTR, self.random.choice((mfn(DATA[4]), Expr(add=2**40))), 0)
