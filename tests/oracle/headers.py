@@ -1,4 +1,4 @@
-"""Structs of C headers: their fields (by pycparser), and where those lie (by the compiler and cffi).
+"""Structs of C headers: their fields (by pycparser), where those lie (by the compiler and cffi).
 
 A field's name is its path, `u.unbound.dom`; an array is one field, and so is a guest handle.
 """

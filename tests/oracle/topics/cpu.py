@@ -1,4 +1,4 @@
-"""vcpu_op, sched_op, versions, debug registers, callbacks, multicalls: nothing that waits or kills."""
+"""vcpu_op, sched_op, versions, debug registers, callbacks, multicalls; none waits or kills."""
 
 from __future__ import annotations
 
