@@ -164,6 +164,7 @@ check-layers: build
 	$(PY) tools/check_core_imports.py
 	$(PY) tools/check_includes.py
 	$(PY) tools/gen_abi.py --check
+	$(PY) tools/gen_hypercall_docs.py --check
 
 check-c: build
 	$(VENV)/bin/clang-format --dry-run -Werror $(CFORMAT)

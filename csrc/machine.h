@@ -103,7 +103,7 @@ int xe_machine_pause(struct xe_machine *m, uint32_t domid, bool pause);
 /* Breaks a kernel; `until`: when a stall is over. -ESRCH, -EINVAL (it is dead). */
 int xe_machine_break(struct xe_machine *m, uint32_t domid, enum xe_kernel_fault fault, xe_ns until);
 enum xe_kernel_fault xe_machine_kernel_fault(const struct xe_machine *m, uint32_t domid);
-int64_t xe_machine_hypercall(struct xe_machine *m, uint32_t domid, uint32_t nr,
+int64_t xe_machine_hypercall(struct xe_machine *m, uint32_t domid, uint32_t vcpu, uint32_t nr,
 			     const uint64_t arg[5]);
 /* After a call into the host half that made no hypercall: its work is taken over. */
 void xe_machine_sync(struct xe_machine *m);

@@ -132,10 +132,10 @@ enum xe_kernel_fault xe_machine_kernel_fault(const struct xe_machine *m, uint32_
 							     : XE_KERNEL_RUNS;
 }
 
-int64_t xe_machine_hypercall(struct xe_machine *m, uint32_t domid, uint32_t nr,
+int64_t xe_machine_hypercall(struct xe_machine *m, uint32_t domid, uint32_t vcpu, uint32_t nr,
 			     const uint64_t arg[5])
 {
-	int64_t rc = xe_hypercall(m->host, domid, nr, arg, m->now);
+	int64_t rc = xe_vcpu_hypercall(m->host, domid, vcpu, nr, arg, m->now);
 
 	xe_machine_trace_add(m, XE_TRACE_HYPERCALL, domid, nr, arg[0], (uint64_t)rc);
 	if (nr != XE_ABI_hypercall_xen_version)

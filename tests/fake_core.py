@@ -139,6 +139,15 @@ class FakeCore:
     def guest_write(self, domid: int, gva: int, data: bytes) -> None:
         self.nodes[domid].memory.update((gva + i, byte) for i, byte in enumerate(data))
 
+    def hypercaller(self, domid: int, error: Any, vcpu: int = 0) -> Any:
+        def call(nr: int, *args: int) -> int:
+            result = self.hypercall(domid, nr, *args)
+            if result < 0:
+                raise error(nr, args[0], -result)
+            return result
+
+        return call
+
     def hypercall(self, domid: int, nr: int, *args: int) -> int:
         if nr != 32 or args[0] != 1:
             return -errno.ENOSYS

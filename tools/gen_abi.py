@@ -32,6 +32,8 @@ CLASSES = {
     "gntmap": ("GrantMap", "IntFlag"),
     "gntcopy": ("GrantCopy", "IntFlag"),
     "gntst": ("GrantStatus", "IntEnum"),
+    "single_shot": ("SingleShot", "IntFlag"),
+    "domain_flag": ("DomainFlag", "IntFlag"),
 }
 CONSTANTS = {"domid": "DOMID_"}
 

@@ -351,9 +351,9 @@ class UpdateVaFlags(IntFlag):
 
 class GrantFlag(IntFlag):
     type_mask = 3
-    invalid = 0  # type: grants nothing
-    permit_access = 1  # type: domid may use the frame
-    accept_transfer = 2  # type: domid may transfer a frame to this entry
+    invalid = 0  # a type: grants nothing
+    permit_access = 1  # a type: domid may use the frame
+    accept_transfer = 2  # a type: domid may transfer a frame to this entry
     readonly = 1 << 2
     reading = 1 << 3  # in use; set and cleared by the hypervisor
     writing = 1 << 4  # likewise, writable
@@ -390,3 +390,71 @@ class GrantStatus(IntEnum):
     address_too_big = -11
     eagain = -12
     no_space = -13
+
+
+class EvtchnStat(IntEnum):
+    closed = 0  # free
+    unbound = 1  # waits for its remote domain
+    interdomain = 2  # connected
+    pirq = 3
+    virq = 4
+    ipi = 5
+
+
+class SingleShot(IntFlag):
+    future = 1  # VCPU_SSHOTTMR_future: without effect in 4.17
+
+
+class RunState(IntEnum):
+    running = 0  # RUNSTATE_running
+    runnable = 1  # RUNSTATE_runnable
+    blocked = 2  # RUNSTATE_blocked
+    offline = 3  # RUNSTATE_offline
+
+
+class DomainFlag(IntFlag):
+    dying = 0x1  # XEN_DOMINF_dying
+    hvm_guest = 0x2
+    shutdown = 0x4
+    paused = 0x8  # by control software
+    blocked = 0x10  # waits for an event
+    running = 0x20
+    debugged = 0x40
+    xs_domain = 0x80
+    hap = 0x100
+
+
+class VmAssistType(IntEnum):
+    segments_4gb = 0
+    segments_4gb_notify = 1
+    writable_pagetables = 2
+    pae_extended_cr3 = 3
+    architectural_iopl = 4
+    runstate_update_flag = 5
+    m2p_strict = 32
+
+
+class CallbackType(IntEnum):
+    event = 0
+    failsafe = 1
+    syscall = 2
+    nmi = 4
+    sysenter = 5
+    syscall32 = 7
+
+
+class MapSpace(IntEnum):
+    shared_info = 0  # XENMAPSPACE_shared_info
+    grant_table = 1
+    gmfn = 2
+    gmfn_range = 3
+    gmfn_foreign = 4
+
+
+class Feature(IntEnum):
+    writable_page_tables = 0  # bit numbers: XENFEAT_*
+    mmu_pt_update_preserve_ad = 5
+    highmem_assist = 6
+    gnttab_map_avail_bits = 7
+    dom0 = 11
+    memory_op_vnode_supported = 13

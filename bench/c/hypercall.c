@@ -50,7 +50,7 @@ int64_t bench_version(struct bench_host *b)
 {
 	const uint64_t arg[5] = {0};
 
-	return xe_machine_hypercall(b->machine, b->domid, XE_ABI_hypercall_xen_version, arg);
+	return xe_machine_hypercall(b->machine, b->domid, 0, XE_ABI_hypercall_xen_version, arg);
 }
 
 uint64_t bench_machine_hypercall(struct bench_host *b, uint64_t count)
@@ -59,7 +59,7 @@ uint64_t bench_machine_hypercall(struct bench_host *b, uint64_t count)
 	uint64_t start = bench_now();
 
 	for (uint64_t i = 0; i < count; i++)
-		xe_machine_hypercall(b->machine, b->domid, XE_ABI_hypercall_xen_version, arg);
+		xe_machine_hypercall(b->machine, b->domid, 0, XE_ABI_hypercall_xen_version, arg);
 	return bench_now() - start;
 }
 
@@ -70,7 +70,7 @@ uint64_t bench_host_hypercall(struct bench_host *b, uint64_t count)
 	uint64_t start = bench_now();
 
 	for (uint64_t i = 0; i < count; i++)
-		xe_hypercall(h, b->domid, XE_ABI_hypercall_xen_version, arg, 0);
+		xe_hypercall(h, b->domid, 0, XE_ABI_hypercall_xen_version, arg, 0);
 	return bench_now() - start;
 }
 
@@ -95,6 +95,6 @@ uint64_t bench_noop(struct bench_host *b, uint64_t count)
 	uint64_t start = bench_now();
 
 	for (uint64_t i = 0; i < count; i++)
-		call(b->machine, b->domid, XE_ABI_hypercall_xen_version, arg);
+		call(b->machine, b->domid, 0, XE_ABI_hypercall_xen_version, arg);
 	return bench_now() - start;
 }

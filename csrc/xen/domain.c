@@ -126,6 +126,7 @@ static void remember_config(struct xe_domain *d, const struct xe_domain_config *
 		strcpy(d->cmdline, cfg->cmdline);
 	d->built.cmdline = d->cmdline;
 	d->privileged = cfg->privileged;
+	d->emulation_flags = cfg->privileged ? XE_EMU_PIT : 0; /* as Xen has it for domain 0 */
 	d->max_pages = cfg->max_pages;
 	if (cfg->max_grant_frames)
 		d->max_grant_frames = cfg->max_grant_frames;

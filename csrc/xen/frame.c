@@ -435,3 +435,22 @@ void xe_assign_frame(struct xe_host *h, xe_mfn mfn, struct xe_domain *to)
 	to->tot_pages++;
 	lose_page(h, from);
 }
+
+int xe_frame_info(const struct xe_host *h, xe_mfn mfn, struct xe_frame_info *out)
+{
+	const struct xe_frame *f;
+
+	if (mfn >= h->nframes)
+		return -EINVAL;
+	f = &h->frame[mfn];
+	*out = (struct xe_frame_info){f->owner, f->count_info, f->type_info, f->m2p};
+	return 0;
+}
+
+int xe_frame_read(const struct xe_host *h, xe_mfn mfn, size_t offset, void *buf, size_t n)
+{
+	if (mfn >= h->nframes || offset > XE_PAGE_SIZE || n > XE_PAGE_SIZE - offset)
+		return -EINVAL;
+	memcpy(buf, xe_frame_ptr(h, mfn) + offset, n);
+	return 0;
+}

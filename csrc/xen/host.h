@@ -179,4 +179,13 @@ struct xe_host_counters {
 };
 const struct xe_host_counters *xe_host_counters(const struct xe_host *h);
 
+/* A frame, for assertions of tests and for the toolstack. -EINVAL: there is no such frame. */
+struct xe_frame_info {
+	uint32_t owner; /* domid; 0xffff: nobody's */
+	uint64_t count_info, type_info, m2p;
+};
+int xe_frame_info(const struct xe_host *h, xe_mfn mfn, struct xe_frame_info *out);
+/* Its bytes, whoever owns it; -EINVAL beyond machine memory or its page. */
+int xe_frame_read(const struct xe_host *h, xe_mfn mfn, size_t offset, void *buf, size_t n);
+
 #endif

@@ -186,7 +186,7 @@ static void test_info_and_pauses(void)
 	d = guest(&f);
 	x = make(&f, 3, 64);
 	xe_assert(get(&f, 0)->flags == 0xffff0020 && o.u.info.nr_online_vcpus == 1 &&
-		  o.u.info.max_vcpu_id == 0);
+		  o.u.info.arch.emulation_flags == 256 && o.u.info.max_vcpu_id == 0);
 	xe_assert(get(&f, d)->flags == 0xffff0000 && o.u.info.tot_pages == PAGES &&
 		  o.u.info.max_pages == PAGES + LOG_PAGES);
 	xe_assert(hc(&f, d, 29, 1, 0, 0, 0) == 0 && get(&f, d)->flags == 0xffff0010);

@@ -3,7 +3,7 @@ host order; a node is a domain id, or HOST | index for an ordinary host on the L
 Errors are OSError (its subclass by errno)."""
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 from typing_extensions import Buffer
 
@@ -89,11 +89,20 @@ class Machine:
         """0 if the kernel runs; 1 panicked, 2 hangs, 3 stalls."""
     def domain_info(self, domid: int) -> dict[str, int]: ...
     def domain_ids(self) -> list[int]: ...
+    def console_read(self, domid: int, n: int = 4096) -> bytes:
+        """Takes up to n bytes that the domain wrote with console_io."""
     def free_pages(self) -> int: ...
     def hypercall(
         self, domid: int, nr: int, a1: int = 0, a2: int = 0, a3: int = 0, a4: int = 0, a5: int = 0
     ) -> int:
         """The raw result; negative errno on failure (not raised)."""
+    def hypercaller(
+        self, domid: int, error: Callable[[int, int, int], BaseException], vcpu: int = 0
+    ) -> Hypercaller: ...
+    def frame_info(self, mfn: int) -> tuple[int, int, int, int]:
+        """Owner (0xffff: nobody), count_info, type_info, M2P entry; EINVAL."""
+    def frame_read(self, mfn: int, offset: int, n: int) -> bytes:
+        """Bytes of a frame, whoever owns it; EINVAL beyond its end."""
     def guest_read(self, domid: int, gva: int, n: int) -> bytes: ...
     def guest_write(self, domid: int, gva: int, data: Buffer) -> None: ...
     def guest_translate(self, domid: int, gva: int) -> int: ...
@@ -187,3 +196,27 @@ class Machine:
     def trace_packets(self, since: int = 0) -> tuple[int, int, bytes]:
         """Packets at hosts in the ring from index `since` on: the first index that the ring still
         had, the one after the last, and records struct "=QQIIQQQ" as in `trace`."""
+
+class Hypercaller:
+    """The hypercalls of one virtual CPU."""
+
+    def __new__(
+        cls,
+        machine: Machine,
+        domid: int,
+        error: Callable[[int, int, int], BaseException],
+        vcpu: int = 0,
+    ) -> Self:
+        """`error(nr, a1, errno)` makes what is raised."""
+    def __call__(
+        self, nr: int, a1: int = 0, a2: int = 0, a3: int = 0, a4: int = 0, a5: int = 0, /
+    ) -> int:
+        """The result; a negative one raises."""
+    def raw(
+        self, nr: int, a1: int = 0, a2: int = 0, a3: int = 0, a4: int = 0, a5: int = 0, /
+    ) -> int:
+        """The result, which may be a negative errno."""
+    @property
+    def domid(self) -> int: ...
+    @property
+    def vcpu(self) -> int: ...

@@ -8,6 +8,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uint8_t
 from libc.string cimport memset
 
+from cpython.object cimport PyObject
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 
 cdef extern from "machine.h" nogil:
@@ -113,6 +114,11 @@ cdef extern from "machine.h" nogil:
         uint64_t p2m_pfn
         uint64_t start_info_gva
         uint64_t shared_info_mfn
+    struct xe_frame_info:
+        uint32_t owner
+        uint64_t count_info
+        uint64_t type_info
+        uint64_t m2p
     struct xe_pair_info:
         int state
         uint32_t primary
@@ -168,7 +174,8 @@ cdef extern from "machine.h" nogil:
     int xe_machine_pause(xe_machine *m, uint32_t domid, bint pause)
     int xe_machine_break(xe_machine *m, uint32_t domid, int fault, xe_ns until)
     int xe_machine_kernel_fault(const xe_machine *m, uint32_t domid)
-    int64_t xe_machine_hypercall(xe_machine *m, uint32_t domid, uint32_t nr, const uint64_t *arg)
+    int64_t xe_machine_hypercall(xe_machine *m, uint32_t domid, uint32_t vcpu, uint32_t nr,
+                                 const uint64_t *arg)
     void xe_machine_sync(xe_machine *m)
     int xe_machine_fence(xe_machine *m, uint32_t primary)
     int xe_machine_restart(xe_machine *m, uint32_t primary)
@@ -194,6 +201,10 @@ cdef extern from "machine.h" nogil:
     int xe_domain_create(xe_host *h, const xe_domain_config *cfg, uint32_t *domid)
     int xe_domain_info_ "xe_domain_info"(const xe_host *h, uint32_t domid, xe_domain_info *out)
     uint64_t xe_host_free_pages(const xe_host *h)
+    uint32_t xe_host_top(const xe_host *h)
+    size_t xe_console_read(xe_host *h, uint32_t domid, void *buf, size_t n)
+    int xe_frame_info_ "xe_frame_info"(const xe_host *h, uint64_t mfn, xe_frame_info *out)
+    int xe_frame_read(const xe_host *h, uint64_t mfn, size_t offset, void *buf, size_t n)
     int xe_guest_read(xe_host *h, uint32_t domid, uint64_t gva, void *buf, size_t n)
     int xe_guest_write(xe_host *h, uint32_t domid, uint64_t gva, const void *buf, size_t n)
     int xe_guest_translate(xe_host *h, uint32_t domid, uint64_t gva, uint64_t *maddr)
@@ -426,7 +437,13 @@ cdef class Machine:
         cdef xe_domain_info info
         cdef uint32_t i
         self._open()
-        return [i for i in range(64) if xe_domain_info_(self._h, i, &info) == 0]
+        return [i for i in range(xe_host_top(self._h)) if xe_domain_info_(self._h, i, &info) == 0]
+
+    def console_read(self, uint32_t domid, size_t n=4096):
+        cdef bytes data
+        self._open()
+        data = PyBytes_FromStringAndSize(NULL, n)
+        return data[:xe_console_read(self._h, domid, PyBytes_AS_STRING(data), n)]
 
     def free_pages(self):
         self._open()
@@ -441,7 +458,23 @@ cdef class Machine:
         arg[2] = a3
         arg[3] = a4
         arg[4] = a5
-        return xe_machine_hypercall(self._m, domid, nr, arg)
+        return xe_machine_hypercall(self._m, domid, 0, nr, arg)
+
+    def hypercaller(self, uint32_t domid, error, uint32_t vcpu=0):
+        return Hypercaller(self, domid, error, vcpu)
+
+    def frame_info(self, uint64_t mfn):
+        cdef xe_frame_info info
+        self._open()
+        check(xe_frame_info_(self._h, mfn, &info))
+        return info.owner, info.count_info, info.type_info, info.m2p
+
+    def frame_read(self, uint64_t mfn, size_t offset, size_t n):
+        cdef bytes data
+        self._open()
+        data = PyBytes_FromStringAndSize(NULL, n)
+        check(xe_frame_read(self._h, mfn, offset, PyBytes_AS_STRING(data), n))
+        return data
 
     def guest_read(self, uint32_t domid, uint64_t gva, size_t n):
         cdef bytes data
@@ -772,3 +805,83 @@ cdef class Machine:
             r = &t[i & mask]
             result.append((r.index, r.time, r.kind, r.node, r.a, r.b, r.c))
         return result
+
+
+# A Hypercaller is called by CPython's vectorcall protocol, which makes no tuple of the arguments.
+
+cdef extern from "Python.h":
+    ctypedef object (*vectorcallfunc)(object, PyObject *const *, size_t, PyObject *)
+    ctypedef struct PyTypeObject:
+        Py_ssize_t tp_vectorcall_offset
+        unsigned long tp_flags
+    unsigned long Py_TPFLAGS_HAVE_VECTORCALL
+    Py_ssize_t PyVectorcall_NARGS(size_t nargsf)
+    PyObject **PySequence_Fast_ITEMS(object o)
+
+
+cdef class Hypercaller:
+    """The hypercalls of one virtual CPU."""
+
+    cdef vectorcallfunc _vectorcall
+    cdef Machine _machine
+    cdef object _error
+    cdef uint32_t _domid
+    cdef uint32_t _vcpu
+
+    def __cinit__(self, Machine machine not None, uint32_t domid, error, uint32_t vcpu=0, *_):
+        self._vectorcall = hypercall
+        kind = type(self)
+        (<PyTypeObject *>kind).tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL  # a subclass loses it
+        self._machine = machine
+        self._domid = domid
+        self._error = error
+        self._vcpu = vcpu
+
+    cdef int64_t _make(self, const uint64_t *word) except? -1:
+        if self._machine._m is NULL:
+            self._machine._open()
+        # Xen looks at all of rax: a number with upper bits is unknown.
+        return xe_machine_hypercall(self._machine._m, self._domid, self._vcpu,
+                                    <uint32_t>min(word[0], <uint64_t>0xffffffff), &word[1])
+
+    def __call__(self, *args):
+        return hypercall(self, PySequence_Fast_ITEMS(args), len(args), NULL)
+
+    def raw(self, uint64_t nr, uint64_t a1=0, uint64_t a2=0, uint64_t a3=0, uint64_t a4=0,
+            uint64_t a5=0, /):
+        cdef uint64_t[6] word
+        word[0], word[1], word[2], word[3], word[4], word[5] = nr, a1, a2, a3, a4, a5
+        return self._make(word)
+
+    @property
+    def domid(self):
+        return self._domid
+
+    @property
+    def vcpu(self):
+        return self._vcpu
+
+
+cdef object hypercall(object caller, PyObject *const *args, size_t nargsf, PyObject *names):
+    cdef Hypercaller self = <Hypercaller>caller
+    cdef Py_ssize_t n = PyVectorcall_NARGS(nargsf), i
+    cdef uint64_t[6] word
+    cdef int64_t rc
+    if names is not NULL or not 1 <= n <= 6:
+        raise TypeError("a hypercall has a number and up to 5 arguments, without names")
+    for i in range(6):
+        word[i] = <object>args[i] if i < n else 0
+    rc = self._make(word)
+    if rc < 0:
+        raise self._error(word[0], word[1], -rc)
+    return rc
+
+
+cdef void enable_vectorcall():
+    cdef Hypercaller nothing = None
+    cdef PyTypeObject *kind = <PyTypeObject *>Hypercaller
+    kind.tp_vectorcall_offset = <char *>&nothing._vectorcall - <char *><PyObject *>nothing
+    kind.tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL
+
+
+enable_vectorcall()

@@ -7,7 +7,7 @@ from ozs import Ozs, OzsConfig, Role, ServiceVersion, StartInfo
 from xenemu._abi import TcpFeature
 from xenemu.boot.config import PAGE, SERVICE_PORT, BootConfig
 from xenemu.boot.kernels import KernelVersion
-from xenemu.guest import Kernel, Process
+from xenemu.guest import Kernel, Process, xen_console
 from xenemu.machine import Machine
 
 Note = Callable[..., None]
@@ -79,9 +79,9 @@ def build_guest(
         machine.domain(domid),
         f"d{domid}",
         seed,
-        console=lambda line: note(domid, "console", line=line),
         version=version.kernel.name,
     )
+    kernel.console = xen_console(kernel, lambda: _note_console(machine, domid, note))
     machine.attach(domid, kernel)
     ozs = Ozs(
         kernel,
@@ -98,6 +98,12 @@ def build_guest(
     if role is not Role.CONTROL:
         ozs.run_service(version.service, SERVICE_PORT)
     return Guest(domid, kernel, ozs, version.kernel)
+
+
+def _note_console(machine: Machine, domid: int, note: Note) -> None:
+    written = machine.core.console_read(domid).decode(errors="replace")
+    for line in written.removesuffix("\n").split("\n"):
+        note(domid, "console", line=line)
 
 
 def create_domain(

@@ -8,6 +8,7 @@ from xenemu.guest.memory import ARG_BASE, GUEST_BASE, ArgumentArea
 from xenemu.guest.overlay import module_name
 from xenemu.guest.process import Process, ProcessState
 from xenemu.guest.socket import GuestSocket, ip_number, ip_text
+from xenemu.guest.xen_console import xen_console
 from xenemu.machine import Domain, HostNode, Node
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "ip_text",
     "module_name",
     "syscall",
+    "xen_console",
 ]

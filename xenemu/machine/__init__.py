@@ -1,6 +1,7 @@
 """The machine as Python sees it; the only package that knows the C core."""
 
 from xenemu.machine.domain import Domain
+from xenemu.machine.errors import HypercallError
 from xenemu.machine.machine import HOST, Machine, NodeHandler, VmmHandler
 from xenemu.machine.node import HANGUP, READABLE, WRITABLE, HostNode, Node
 from xenemu.machine.work import VmmEvent, WorkKind
@@ -12,6 +13,7 @@ __all__ = [
     "WRITABLE",
     "Domain",
     "HostNode",
+    "HypercallError",
     "Machine",
     "Node",
     "NodeHandler",

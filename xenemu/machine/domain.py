@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
+from xenemu.machine.errors import error_of
 from xenemu.machine.node import CoreNode
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from xenemu._core._machine import Machine as Core
+
 
 class Domain(CoreNode):
     """What a guest kernel is given. Methods are those of the core, for this domain only."""
 
-    __slots__ = ()
+    __slots__ = ("hypercall",)
+
+    def __init__(self, core: Core, domid: int) -> None:
+        super().__init__(core, domid)
+        # The hypercalls of virtual CPU 0: `hypercall(nr, *args)` is the result, not negative, or
+        # raises a HypercallError.
+        self.hypercall = core.hypercaller(domid, error_of)
 
     @property
     def is_domain(self) -> bool:
@@ -25,15 +33,6 @@ class Domain(CoreNode):
     def start_info_gva(self) -> int:
         """Guest address of struct start_info, what a kernel finds in rsi."""
         return self._core.domain_info(self._id)["start_info_gva"]
-
-    def hypercall(
-        self, nr: int, a1: int = 0, a2: int = 0, a3: int = 0, a4: int = 0, a5: int = 0
-    ) -> int:
-        """The non-negative result. A negative one is raised as the OSError of that errno."""
-        result = self._core.hypercall(self._id, nr, a1, a2, a3, a4, a5)
-        if result < 0:
-            raise OSError(-result, os.strerror(-result))
-        return result
 
     def guest_read(self, gva: int, n: int) -> bytes:
         """n bytes at guest address gva, through the guest's page tables; EFAULT."""
