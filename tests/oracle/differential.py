@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +22,8 @@ from random import Random
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from oracle.emulated import EmulatedXen
-from oracle.real import RealXen, RealXenFailed, find_real_xen
+from oracle.emulated import emulate
+from oracle.real import RealXen, RealXenFailed, RealXenMissing, find_real_xen
 from oracle.script import Call, Dump, Op, Script, Show, Shown
 from oracle.text import Line, parse, render, script_of, with_answers
 from oracle.topics import TOPICS, Topic
@@ -103,7 +105,7 @@ class Differential:
 
     def compare(self, run: Run) -> list[Difference]:
         script = run.script()
-        return list(differences(run, self.xen.run(script), EmulatedXen().run(script)))
+        return list(differences(run, self.xen.run(script), emulate(script)))
 
     def which_differ(self, run: Run, kind: Kind, candidates: Sequence[Steps]) -> list[bool]:
         """Which of these, as episodes of one run, still differ in this way."""
@@ -144,7 +146,7 @@ class Differential:
             return ""
         steps = self.minimise(run, difference, rounds)
         whole = Run(run.prologue, [[run.episodes[0][0], *steps]]).script()
-        real, mine = self.xen.run(whole), EmulatedXen().run(whole)
+        real, mine = self.xen.run(whole), emulate(whole)
         out = []
         skip = len(whole.ops) - sum(map(len, steps))
         both = zip(with_answers(whole.ops, real), with_answers(whole.ops, mine), strict=True)
@@ -159,7 +161,7 @@ def replay(xen: RealXen, path: Path) -> int:
     """Runs a script on both and prints it with real Xen's answers; 1 if xenemu's differ."""
     lines = parse(path.read_text(encoding="utf-8"))
     script = script_of(lines)
-    real, emulated = xen.run(script, at_once=True), EmulatedXen().run(script)
+    real, emulated = xen.run(script, at_once=True), emulate(script)
     theirs: list[Line] = list(with_answers(script.ops, real))
     different = 0
     for line, mine in zip(theirs, with_answers(script.ops, emulated), strict=True):
@@ -169,6 +171,56 @@ def replay(xen: RealXen, path: Path) -> int:
     return int(different > 0)
 
 
+class Search:
+    """Runs of growing seeds until calls or time are used up; differences by kind."""
+
+    def __init__(self, xen: RealXen, args: argparse.Namespace) -> None:
+        self.tool = Differential(xen)
+        self.args = args
+        self.topics = list(TOPICS) if args.topic == "all" else [args.topic]
+        self.seen: Counter[tuple[str, ...]] = Counter()
+        self.calls = 0
+
+    def run(self) -> int:
+        """1 if there was a difference."""
+        started, seed = time.monotonic(), self.args.seed
+        while self.more(time.monotonic() - started):
+            self.one(seed)
+            seed += 1
+        print(f"{self.calls} calls, {len(self.seen)} kinds of differences")
+        for key, n in self.seen.most_common():
+            print(f"{n:6} {' | '.join(key)}")
+        return int(bool(self.seen))
+
+    def more(self, elapsed_s: float) -> bool:
+        if self.args.seconds:
+            return elapsed_s < float(self.args.seconds)
+        return self.calls < int(self.args.calls)
+
+    def one(self, seed: int) -> None:
+        name = self.topics[seed % len(self.topics)]
+        topic = TOPICS[name](Random(f"{name} {seed}"))
+        run = generate(topic, self.args.per_run, self.args.episode)
+        self.calls += self.args.per_run
+        try:
+            found = self.tool.compare(run)
+        except RealXenFailed as e:
+            self.seen[name, "lost"] += 1
+            print(f"== {name}, seed {seed}: {e}", flush=True)
+            return
+        for difference in found:
+            self.note(f"{name}, seed {seed}", run, difference, (name, *difference.kind))
+
+    def note(self, where: str, run: Run, difference: Difference, key: tuple[str, ...]) -> None:
+        self.seen[key] += 1
+        if self.seen[key] > 1 or len(self.seen) > self.args.most:
+            return
+        answers = f"{difference.real}, xenemu {difference.emulated}"
+        print(f"== {where}: {difference.op.label}: {answers}", flush=True)
+        if self.args.minimise:
+            print(self.tool.report(run, difference, self.args.minimise), flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -176,46 +228,18 @@ def main() -> int:
     parser.add_argument("--topic", choices=[*TOPICS, "all"], default="all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--calls", type=int, default=20000)
+    parser.add_argument("--seconds", type=float, help="instead of a number of calls")
     parser.add_argument("--per-run", type=int, default=2000, help="calls of one boot of real Xen")
     parser.add_argument("--episode", type=int, default=40, help="steps of an episode")
     parser.add_argument("--minimise", type=int, default=6, help="rounds for one difference")
     parser.add_argument("--most", type=int, default=20, help="differences to show")
-    parser.add_argument("--replay", type=Path)
+    parser.add_argument("--replay", type=Path, help="a script as text: both answers")
     args = parser.parse_args()
-    xen = find_real_xen()
-    if args.replay:
-        return replay(xen, args.replay)
-    topics = list(TOPICS) if args.topic == "all" else [args.topic]
-    seen: dict[tuple[str, str, str, str], int] = {}
-    left = args.calls
-    seed = args.seed
-    while left > 0:
-        name = topics[seed % len(topics)]
-        run = generate(
-            TOPICS[name](Random(f"{name} {seed}")), min(left, args.per_run), args.episode
-        )
-        try:
-            found = Differential(xen).compare(run)
-        except RealXenFailed as e:
-            print(f"== {name}, seed {seed}: {e}", flush=True)
-            found = []
-        for difference in found:
-            key = (name, *difference.kind)
-            seen[key] = seen.get(key, 0) + 1
-            if seen[key] == 1 and len(seen) <= args.most:
-                print(
-                    f"== {name}, seed {seed}: {difference.op.label}: "
-                    f"{difference.real}, xenemu {difference.emulated}",
-                    flush=True,
-                )
-                if args.minimise:
-                    print(Differential(xen).report(run, difference, args.minimise), flush=True)
-        left -= args.per_run
-        seed += 1
-    print(f"{args.calls} calls, {len(seen)} kinds of differences")
-    for key, n in sorted(seen.items(), key=lambda item: -item[1]):
-        print(f"{n:6} {' | '.join(key)}")
-    return int(bool(seen))
+    try:
+        xen = find_real_xen()
+    except RealXenMissing as e:
+        parser.exit(2, f"real Xen can't be run here: {e}\n")
+    return replay(xen, args.replay) if args.replay else Search(xen, args).run()
 
 
 if __name__ == "__main__":

@@ -32,6 +32,11 @@ SHARED_INFO, PT_BASE = 40, 88  # in start_info
 PTE_MFN = 0x000F_FFFF_FFFF_F000
 
 
+def emulate(script: Script) -> list[str]:
+    """The script's lines, on a machine of its own."""
+    return EmulatedXen(script.vcpus).run(script)
+
+
 def gva(page: int, offset: int = 0) -> int:
     return VIRT_BASE + (FIRST_PFN + page) * PAGE_SIZE + offset
 
@@ -39,7 +44,7 @@ def gva(page: int, offset: int = 0) -> int:
 class EmulatedXen:
     """A host and its control domain."""
 
-    def __init__(self) -> None:
+    def __init__(self, vcpus: int = 1) -> None:
         self.machine = Machine(frames=MACHINE_FRAMES)
         self.core = self.machine.core
         self.domid = self.core.create_domain(
@@ -50,6 +55,7 @@ class EmulatedXen:
             ip=0,
             no_ip=True,
             max_grant_frames=8,
+            max_vcpus=vcpus,
         )
         self.core.unpause(self.domid)
         self.var = [0] * VARIABLES

@@ -49,15 +49,13 @@ class RealXen:
     hypervisor: Path
     guest: Path
 
-    def run(
-        self, script: Script, *, vcpus: int = 1, timeout: float = 90, at_once: bool = False
-    ) -> list[str]:
+    def run(self, script: Script, *, timeout: float = 90, at_once: bool = False) -> list[str]:
         """The script's lines; RealXenFailed."""
         with tempfile.TemporaryDirectory() as scratch:
             module = Path(scratch) / "script"
             module.write_bytes(script.encode(at_once=at_once))
             command = [
-                *f"{self.qemu} -accel tcg -cpu max -m 512 -smp {vcpus}".split(),
+                *f"{self.qemu} -accel tcg -cpu max -m 512 -smp {script.vcpus}".split(),
                 *"-display none -no-reboot -net none -serial stdio -monitor none".split(),
                 *("-kernel", str(self.hypervisor), "-append", XEN_ARGS),
                 *("-initrd", f"{self.guest},{module}"),

@@ -71,7 +71,7 @@ def expr(value: Value) -> Expr:
 
 
 def va(page: int, offset: int = 0) -> Expr:
-    return Expr("va", page, add=offset)
+    return Expr("va", page, add=offset & MASK)
 
 
 def mfn(page: int) -> Expr:
@@ -110,6 +110,19 @@ class Shown(Op):
 
     __slots__ = ()
     label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Vcpus(Op):
+    """The first operation, if any: how many virtual CPUs the domain has. Only the first runs."""
+
+    n: int
+
+    def __str__(self) -> str:
+        return f"vcpus {self.n}"
+
+    def encode(self) -> bytes:
+        return b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +279,11 @@ class Script:
     """A list of operations, and the way to write one."""
 
     ops: list[Op] = field(default_factory=list)
+
+    @property
+    def vcpus(self) -> int:
+        first = self.ops[0] if self.ops else None
+        return first.n if isinstance(first, Vcpus) else 1
 
     def shown(self) -> Iterator[Shown]:
         """The operations that give a line, in order."""

@@ -29,6 +29,7 @@ from oracle.script import (
     Show,
     Shown,
     Store,
+    Vcpus,
     Write,
 )
 
@@ -86,6 +87,8 @@ def parse_op(text: str, label: str) -> Op:
     """ValueError."""
     word, *rest = text.split()
     match word, rest:
+        case "vcpus", [n]:
+            return Vcpus(int(n))
         case "write", [place, data]:
             return Write(*parse_place(place), bytes.fromhex(data))
         case "call", [nr, *args]:

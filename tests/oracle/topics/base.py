@@ -12,7 +12,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TypeVar
 
-from oracle.script import MASK, Expr, Field, Script, Value, mfn, table, u32, u64, va
+from oracle.script import MASK, Expr, Field, Script, Value, Vcpus, mfn, table, u32, u64, va
 
 MMU_UPDATE, MEMORY_OP, UPDATE_VA_MAPPING, GRANT_TABLE_OP = 1, 12, 14, 20
 VCPU_OP, MMUEXT_OP, SCHED_OP, EVENT_CHANNEL_OP, DOMCTL = 24, 26, 29, 32, 36
@@ -36,9 +36,11 @@ T = TypeVar("T")
 class Topic:
     """Makes steps from a generator of random numbers."""
 
+    vcpus = 1
+
     def __init__(self, random: Random) -> None:
         self.random = random
-        self.s = Script()
+        self.s = Script([Vcpus(self.vcpus)] if self.vcpus > 1 else [])
 
     def prologue(self) -> None:
         """What all episodes need."""
