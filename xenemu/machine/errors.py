@@ -48,7 +48,9 @@ class HypercallError(OSError):
     done: int = 0  # entries of a batch that were done (mmu_update, mmuext_op)
 
     def __str__(self) -> str:
-        return f"{self.name}: {errno.errorcode.get(self.errno or 0, self.errno)}: {self.strerror}"
+        code = self.errno or 0
+        name = "EOPNOTSUPP" if code == errno.EOPNOTSUPP else errno.errorcode.get(code, code)
+        return f"{self.name}: {name}: {self.strerror}"
 
 
 class HypercallPermissionError(HypercallError, PermissionError):

@@ -38,6 +38,8 @@ class Domain:
     is gone.
     """
 
+    __slots__ = ("__dict__", "__weakref__", "hypercall")  # this one is looked up fast
+
     def __init__(self, machine: Machine, core: Core, domid: int) -> None:
         self._machine = machine
         self._core = core

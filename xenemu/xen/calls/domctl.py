@@ -114,6 +114,8 @@ class Domctl(Call):
             EEXIST: there is a domain of this id.
             ENOMEM: no id or memory is left.
             EINVAL: a field is out of range, or asks for what a PV domain can't have.
+            EOPNOTSUPP: it asks for emulated devices.
+            ESRCH: there is no such CPU pool.
         """
         arg = self._op(DomctlOp.createdomain, domain)
         config = arg.u.createdomain
@@ -141,6 +143,7 @@ class Domctl(Call):
 
         Raises:
             EINVAL: it is the caller.
+            EOVERFLOW: it was paused too often.
         """
         self(self._op(DomctlOp.pausedomain, domain))
 
@@ -217,8 +220,9 @@ class Domctl(Call):
 
         Struct: xen_domctl_vcpucontext, vcpu_guest_context
         Raises:
-            EINVAL: it is the caller, there is no such virtual CPU, or a register is not what a
+            EINVAL: it is the caller, dying, has no such virtual CPU, or a register is not what a
                 guest may have.
+            EOPNOTSUPP: it is initialised, and another register would change than one that may.
         """
         arg = self._op(DomctlOp.setvcpucontext, domain)
         arg.u.vcpucontext.vcpu = vcpu
@@ -299,7 +303,6 @@ class Domctl(Call):
         Returns: a word for each frame.
         Raises:
             E2BIG: there are more than 1024.
-            EINVAL: they are another address size's.
         """
         listed = u64_array(frames)
         with self._cpu.memory.argument(listed) as at:

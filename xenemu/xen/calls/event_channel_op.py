@@ -29,6 +29,7 @@ class EventChannelOp(Group):
 
     Raises:
         EFAULT: the struct can't be read or written.
+        ENOMEM: there would be a port, but Xen's own memory is at its end.
         ENOSYS: there is no such sub-operation.
     """
 
@@ -185,8 +186,7 @@ class EventChannelOp(Group):
         Returns: link_bits.
         Raises:
             ENOENT: there is no such virtual CPU.
-            EINVAL: the frame is not the domain's, or the offset is misplaced.
-            ENOSYS: the FIFO ABI is not offered.
+            EINVAL: the frame is not the domain's, or the offset is misplaced; or it has one.
         """
         arg = h.evtchn_init_control(control_gfn=control_gfn, offset=offset, vcpu=vcpu)
         self._struct(EvtchnOp.init_control, arg)
@@ -200,7 +200,6 @@ class EventChannelOp(Group):
             EOPNOTSUPP: the domain does not use the FIFO ABI.
             EINVAL: the frame is not the domain's.
             ENOSPC: the array is as large as can be.
-            ENOSYS: the FIFO ABI is not offered.
         """
         self._struct(EvtchnOp.expand_array, h.evtchn_expand_array(array_gfn=array_gfn))
 
@@ -211,5 +210,6 @@ class EventChannelOp(Group):
         Raises:
             EINVAL: the port is out of range, or there is no such priority.
             ENOSYS: the domain does not use the FIFO ABI.
+            EACCES: the port is free.
         """
         self._struct(EvtchnOp.set_priority, h.evtchn_set_priority(port=port, priority=priority))

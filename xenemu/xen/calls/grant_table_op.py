@@ -123,8 +123,8 @@ class GrantTableOp(Group):
         Struct: gnttab_unmap_grant_ref
         Raises:
             GNTST_bad_handle: there is no such handle, or it is not mapped so any more.
-            GNTST_general_error: another frame is mapped at this address.
-            GNTST_bad_virt_addr: nothing can be mapped at this address.
+            GNTST_general_error: another frame is mapped at this address, or none can be.
+            GNTST_bad_domain: there is no such domain any more; the caller crashes.
             GNTST_bad_dev_addr: the bus address is another one.
         """
         entry = h.gnttab_unmap_grant_ref(
@@ -152,6 +152,8 @@ class GrantTableOp(Group):
             GNTST_bad_domain: there is no such domain.
             GNTST_permission_denied: it is another domain and the caller is not privileged.
             GNTST_general_error: the table can't be so large.
+            GNTST_bad_virt_addr: the list of frames can't be written.
+            EINVAL: there is not exactly one entry (`batch`).
         """
         frames = u64_array((0,) * nr_frames)
         with self._cpu.memory.argument(frames) as at:
@@ -160,12 +162,12 @@ class GrantTableOp(Group):
         return tuple(frames)
 
     def query_size(self, *, dom: int = DOMID_SELF) -> GrantTableSize:
-        """How large a grant table is and can be. Exactly one entry.
+        """How large a grant table is and can be.
 
         Struct: gnttab_query_size
         Returns: a GrantTableSize.
         Raises:
-            EINVAL: there is more than one entry (`batch`).
+            EINVAL: there is not exactly one entry (`batch`).
             GNTST_bad_domain: there is no such domain.
             GNTST_permission_denied: it is another domain and the caller is not privileged.
         """
@@ -216,19 +218,18 @@ class GrantTableOp(Group):
 
         Struct: gnttab_transfer
         Raises:
-            GNTST_bad_page: the frame is not the caller's, or in use; or there is no such domain.
-            GNTST_bad_domain: there is no such domain.
+            GNTST_bad_page: the frame is not the caller's, or it is mapped or otherwise in use.
+            GNTST_bad_domain: there is no such domain; the frame is lost, as in the next case.
             GNTST_general_error: the domain does not accept it, or can't take more memory.
         """
         self._one(GrantOp.transfer, h.gnttab_transfer(mfn=mfn, domid=domid, ref=ref))
 
     def dump_table(self, *, dom: int = DOMID_SELF) -> None:
-        """Writes a domain's grants to Xen's console.
+        """Wrote a domain's grants to Xen's console, once.
 
         Struct: gnttab_dump_table
         Raises:
-            GNTST_bad_domain: there is no such domain.
-            ENOSYS: not offered.
+            ENOSYS: always.
         """
         self._one(GrantOp.dump_table, h.gnttab_dump_table(dom=dom))
 
@@ -240,7 +241,6 @@ class GrantTableOp(Group):
         Raises:
             EINVAL: there is no such version.
             ENOSYS: this version is not offered.
-            EBUSY: entries are in use.
         """
         entry = h.gnttab_set_version(version=version)
         self(GrantOp.set_version, entry, 1)
@@ -274,9 +274,10 @@ class GrantTableOp(Group):
 
         Struct: gnttab_cache_flush
         Raises:
-            EINVAL: the part is not one of a page, or there is no such operation.
-            EPERM: the frame is not granted to the caller.
-            EOPNOTSUPP: the frame is not memory.
+            EINVAL: the part is not one of a page, there is no such operation, or the frame is
+                neither the caller's nor granted to it.
+            EPERM: the frame is free.
+            EOPNOTSUPP: caches can't be invalidated without being cleaned.
         """
         entry = h.gnttab_cache_flush(offset=offset, length=length, op=op)
         entry.a.dev_bus_addr = dev_bus_addr

@@ -138,7 +138,7 @@ class MemoryOpCalls(Group):
         Returns: an Exchanged.
         Raises:
             EPERM: an order is above what the caller may use.
-            EINVAL: the sizes or the domains differ, or a frame is not the caller's.
+            EINVAL: the sizes or the domains differ, or a frame is not the domain's or is in use.
             ESRCH: there is no such domain.
             ENOMEM: no such extents are free.
         """
@@ -238,12 +238,13 @@ class MemoryOpCalls(Group):
         )
 
     def remove_from_physmap(self, *, domid: int = DOMID_SELF, gpfn: int) -> None:
-        """Takes a page out of a translated domain's physical memory.
+        """Takes a page out of a translated domain's physical memory. No domain here is one.
 
         Struct: xen_remove_from_physmap
         Raises:
             ESRCH: there is no such domain.
             EPERM: it is another domain and the caller is not privileged.
+            EACCES: the domain is a PV one.
         """
         arg = h.xen_remove_from_physmap(domid=domid, gpfn=gpfn)
         self._struct(MemoryOp.remove_from_physmap, arg)
@@ -283,6 +284,7 @@ class MemoryOpCalls(Group):
         Struct: xen_foreign_memory_map
         Raises:
             EINVAL: there are too many entries.
+            ENOMEM: Xen's own memory is at its end.
             ESRCH: there is no such domain.
             EPERM: it is another domain and the caller is not privileged.
         """
@@ -314,9 +316,10 @@ class MemoryOpCalls(Group):
         Returns: machine frames.
         Raises:
             ESRCH: there is no such domain.
-            EPERM: the caller has no right over it.
-            EOPNOTSUPP: there is no such resource.
-            EINVAL: it has no such frames.
+            EPERM: the caller is not privileged, or it is the caller.
+            EOPNOTSUPP: a PV domain has no such resource.
+            EINVAL: there is no such resource, or it can't have such frames.
+            ENOMEM: its table can't grow for want of memory.
         """
         listed = u64_array((0,) * nr_frames)
         with self._cpu.memory.argument(listed) as at:

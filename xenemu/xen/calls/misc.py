@@ -109,6 +109,8 @@ class XenVersion(Group):
         """Bytes of a page.
 
         Returns: 4096.
+        Raises:
+            EINVAL: the group was called with an argument that is not 0.
         """
         return self(XenVersionOp.pagesize)
 
@@ -135,7 +137,6 @@ class XenVersion(Group):
         Returns: its bytes.
         Raises:
             EPERM: the caller is not privileged.
-            ENODATA: it has none.
         """
         size = self(XenVersionOp.build_id)
         room = (padding(4 + size))(*size.to_bytes(4, "little"))
@@ -148,7 +149,7 @@ class ConsoleIo(Call):
     """Xen's console.
 
     Raises:
-        EPERM: the caller may not use it.
+        EPERM: it is another command than a write, and the caller is not privileged.
         EFAULT: the text can't be read or written.
         ENOSYS: there is no such command.
     """
@@ -161,15 +162,17 @@ class ConsoleIo(Call):
         return self._cpu(self.nr, op, count, buffer)
 
     def write(self, data: bytes | str) -> None:
-        """Writes text."""
+        """Writes text. Here any domain may; what came before an unreadable byte is written."""
         raw = data.encode() if isinstance(data, str) else bytes(data)
         with self._cpu.memory.argument(raw) as at:
             self(ConsoleOp.write, len(raw), at)
 
     def read(self, count: int) -> bytes:
-        """Reads what was typed at Xen's console.
+        """Reads what was typed at Xen's console, where nobody types.
 
         Returns: up to `count` bytes.
+        Raises:
+            E2BIG: `count` is over 2**31 - 1.
         """
         room = (padding(count))()
         with self._cpu.memory.argument(room) as at:

@@ -35,8 +35,9 @@ class MmuUpdateCall(Call):
             EPERM: another domain's frames or tables, and the caller is not privileged; or a frame
                 that no domain has.
             EINVAL: the table is not the caller's; or the entry is not what its level may hold: a
-                frame of no right type or owner, flags that no guest may set.
-            EBUSY: the frame named is in use as another type.
+                table of another level, flags that no guest may set.
+            EBUSY: the frame named is another domain's, free, or in use as another type.
+            EACCES: a frame of Xen's is to be mapped uncached.
             ENOSYS: there is no such command.
         """
         pairs = [(ptr & U64_MASK, val & U64_MASK) for ptr, val in requests]
@@ -63,7 +64,8 @@ class UpdateVaMapping(Call):
             EINVAL: the address has no level 1 table of the caller; or the entry is not what a
                 guest may set.
             EPERM: the frame named is not memory.
-            EBUSY: the frame named is in use as another type.
+            EBUSY: the frame named is another domain's, free, or in use as another type.
+            EACCES: a frame of Xen's is to be mapped uncached.
             EFAULT: the bitmap of virtual CPUs can't be read.
         """
         self._cpu(self.nr, va, val, flags)
@@ -81,7 +83,9 @@ class UpdateVaMappingOtherdomain(Call):
         Raises:
             ESRCH: there is no such domain.
             EPERM: the caller is not privileged.
-            EINVAL: the address has no level 1 table of the caller; or the frame is not `domid`'s.
-            EBUSY: the frame is in use as another type.
+            EINVAL: the address has no level 1 table of the caller; or the entry is not what a
+                guest may set.
+            EBUSY: the frame is not `domid`'s, or in use as another type.
+            EFAULT: the bitmap of virtual CPUs can't be read.
         """
         self._cpu(self.nr, va, val, flags, domid)

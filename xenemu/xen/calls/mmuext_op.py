@@ -113,6 +113,8 @@ class MmuextOpCalls(Call):
         """Flushes those of some virtual CPUs.
 
         Struct: mmuext_op
+        Raises:
+            EINVAL: the bitmap of virtual CPUs can't be read.
         """
         self._flush(MmuextOp.TLB_FLUSH_MULTI, vcpus=vcpus)
 
@@ -134,6 +136,8 @@ class MmuextOpCalls(Call):
         """Likewise of some virtual CPUs.
 
         Struct: mmuext_op
+        Raises:
+            EINVAL: the bitmap of virtual CPUs can't be read.
         """
         self._flush(MmuextOp.INVLPG_MULTI, linear_addr, vcpus)
 
@@ -158,7 +162,7 @@ class MmuextOpCalls(Call):
 
         Struct: mmuext_op
         Raises:
-            EACCES: the domain has no device.
+            EINVAL: the domain has no device.
         """
         self._flush(MmuextOp.FLUSH_CACHE_GLOBAL)
 

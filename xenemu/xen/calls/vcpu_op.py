@@ -45,6 +45,7 @@ class VcpuOpCalls(Call):
             EEXIST: it has them already.
             EINVAL: a register is not what a guest may have, or cr3 names no table of level 4; or
                 the virtual CPU has no place for its vcpu_info.
+            ENOMEM: Xen's own memory is at its end.
         """
         self(VcpuOp.initialise, vcpuid, ctxt)
 
@@ -122,8 +123,9 @@ class VcpuOpCalls(Call):
 
         Struct: vcpu_register_vcpu_info
         Raises:
-            EINVAL: it crosses the page, was moved before, or the frame is not a writable one of
-                the domain; or it is another virtual CPU that is up.
+            ENXIO: it crosses the page, or is not aligned to 8.
+            EINVAL: it was moved before, or the frame is not a writable one of the domain; or it is
+                another virtual CPU that is up.
         """
         arg = h.vcpu_register_vcpu_info(mfn=mfn, offset=offset)
         self(VcpuOp.register_vcpu_info, vcpuid, arg)
