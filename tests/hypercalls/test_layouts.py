@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from oracle.headers import XEN_INCLUDE, XEN_SOURCE, Field, Headers, Struct
+
+from xenemu.xen.structs import STRUCTS
 
 ROOT = Path(__file__).parents[2]
 ABI = sorted((ROOT / "csrc/xen/abi").glob("*.h"))
@@ -59,6 +64,10 @@ def overlaps(a: Field, b: Field) -> bool:
     return a.offset < b.offset + b.size and b.offset < a.offset + a.size
 
 
+def is_pad(path: str) -> bool:
+    return path.rpartition(".")[2].startswith(("pad", "_pad"))
+
+
 def is_like(f: Field, theirs: Struct) -> bool:
     """One of Xen's by place and size; or that with the padding behind it; or within an array."""
     touched = [x for x in theirs.fields.values() if overlaps(x, f)]
@@ -87,7 +96,7 @@ def unlike(mine: Struct, theirs: Struct) -> list[str]:
         other = theirs.fields.get(name)
         if other and not (f.offset == other.offset and is_like(f, theirs)):
             found.append(f"{name} {f.offset}:{f.size}, Xen's {other.offset}:{other.size}")
-        if f.plain and not name.split(".")[-1].startswith("pad") and not is_like(f, theirs):
+        if f.plain and not is_pad(name) and not is_like(f, theirs):
             found.append(f"{name} {f.offset}:{f.size} is no field of Xen's")
     for name, f in theirs.fields.items():
         if f.plain and not is_kept(f, mine, theirs):
@@ -111,6 +120,30 @@ def test_structs_of_c(xen: Headers) -> None:
         fields[ONE[name]] = replace(fields[ONE[name]], plain=False)
         mine[name] = replace(mine[name], fields=fields)
     wrong = {n: w for n, other in pairs.items() if (w := unlike(mine[n], theirs[other]))}
+    assert not wrong
+
+
+def python_fields(kind: Any, above: str = "", base: int = 0) -> Iterator[tuple[str, Field]]:
+    """Of a ctypes struct or union, through those in it."""
+    for name, inner, *bits in kind._fields_:
+        place = getattr(kind, name)
+        if hasattr(inner, "_fields_"):
+            yield from python_fields(inner, f"{above}{name}.", base + place.offset)
+        elif not bits:
+            plain = not issubclass(inner, ctypes.Array)
+            yield f"{above}{name}", Field(base + place.offset, place.size, plain)
+
+
+def test_structs_of_python(xen: Headers) -> None:
+    assert len(STRUCTS) > 50
+    theirs = xen.measure(sorted(STRUCTS))
+    wrong = {}
+    for name, kind in STRUCTS.items():
+        mine = Struct(ctypes.sizeof(kind), dict(python_fields(kind)))
+        names = {n for path in theirs[name].fields for n in (path, path.rpartition(".")[0])}
+        other = [f"{n}: a name of ours" for n in mine.fields if n not in names and not is_pad(n)]
+        if found := other + unlike(mine, theirs[name]):
+            wrong[name] = found
     assert not wrong
 
 

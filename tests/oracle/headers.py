@@ -102,7 +102,7 @@ class Headers:
                 found[name] = False
             elif inner is not None:
                 found |= self.paths(inner, f"{name}." if name else "")
-            elif not decl.bitsize:
+            elif not decl.bitsize and not is_open(decl.type):
                 found[name] = not isinstance(decl.type, c_ast.ArrayDecl)
         return found
 
@@ -135,6 +135,11 @@ class Headers:
         with tempfile.TemporaryDirectory() as scratch:
             library = ffi.compile(tmpdir=scratch)
             return list(load(library))
+
+
+def is_open(node: c_ast.Node) -> bool:
+    """An array of no length, at the end of a struct."""
+    return isinstance(node, c_ast.ArrayDecl) and node.dim is None
 
 
 def load(library: str) -> list[int]:

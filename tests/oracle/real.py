@@ -152,8 +152,7 @@ def build_guest(cache: Path) -> Path:
             [ld, "--no-warn-rwx-segments", *values, "-T", GUEST / "guest.ld", *objects, "-o", out],
             check=True,
         )
-        ready = cache / f"guest-{os.getpid()}.elf"
-        return out.replace(ready)
+        return out.replace(cache / "guest.elf")
 
 
 def find_real_xen() -> RealXen:

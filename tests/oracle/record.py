@@ -33,7 +33,7 @@ def main() -> None:
     xen = find_real_xen()
     for name in sys.argv[1:] or SCRIPTS:
         path = DATA / f"{name}.xen"
-        head = Line(None, comment="Answers of Xen 4.17.7, by tests/oracle/record.py.")
+        head = Line(None, comment="Answers of real Xen 4.17, by tests/oracle/record.py.")
         lines = list(answered(xen, SCRIPTS[name]()))
         path.write_text(render([head, *lines]), encoding="utf-8")
         print(f"{path.name}: {sum(line.answer is not None for line in lines)} answers")

@@ -297,5 +297,5 @@ void interpret(const start_info_t *start_info)
 	text("@END\n");
 	flush();
 	hypercall(__HYPERVISOR_sched_op, SCHEDOP_shutdown,
-		  (uint64_t) & (sched_shutdown_t){SHUTDOWN_poweroff}, 0, 0, 0);
+		  (uint64_t)&(sched_shutdown_t){SHUTDOWN_poweroff}, 0, 0, 0);
 }
