@@ -104,8 +104,23 @@ class Differential:
         self.xen = xen
 
     def compare(self, run: Run) -> list[Difference]:
+        """RealXenFailed: real Xen, or the domain, did not survive it, but here it did."""
         script = run.script()
-        return list(differences(run, self.xen.run(script), emulate(script)))
+        emulated = emulate(script)
+        return list(differences(run, self.real(script, len(emulated)), emulated))
+
+    def real(self, script: Script, n: int) -> list[str]:
+        """Real Xen's lines; fewer than there are if it crashes the domain after n of them."""
+        try:
+            return self.xen.run(script)
+        except RealXenFailed:
+            pass
+        try:
+            return self.xen.run(script, at_once=True)
+        except RealXenFailed as e:
+            if len(e.lines) == n:
+                return e.lines
+            raise
 
     def which_differ(self, run: Run, kind: Kind, candidates: Sequence[Steps]) -> list[bool]:
         """Which of these, as episodes of one run, still differ in this way."""
@@ -146,7 +161,8 @@ class Differential:
             return ""
         steps = self.minimise(run, difference, rounds)
         whole = Run(run.prologue, [[run.episodes[0][0], *steps]]).script()
-        real, mine = self.xen.run(whole), emulate(whole)
+        mine = emulate(whole)
+        real = self.real(whole, len(mine))
         out = []
         skip = len(whole.ops) - sum(map(len, steps))
         both = zip(with_answers(whole.ops, real), with_answers(whole.ops, mine), strict=True)
@@ -161,7 +177,8 @@ def replay(xen: RealXen, path: Path) -> int:
     """Runs a script on both and prints it with real Xen's answers; 1 if xenemu's differ."""
     lines = parse(path.read_text(encoding="utf-8"))
     script = script_of(lines)
-    real, emulated = xen.run(script, at_once=True), emulate(script)
+    emulated = emulate(script)
+    real = Differential(xen).real(script, len(emulated))
     theirs: list[Line] = list(with_answers(script.ops, real))
     different = 0
     for line, mine in zip(theirs, with_answers(script.ops, emulated), strict=True):

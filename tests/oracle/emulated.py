@@ -140,8 +140,15 @@ class EmulatedXen:
                 return f"{done} {result}"
 
     def run(self, script: Script) -> list[str]:
-        """The script's lines."""
-        return [line for op in script.ops if (line := self.step(op)) is not None]
+        """The script's lines; up to the call for which the domain was crashed, if there is one."""
+        lines = []
+        for op in script.ops:
+            line = self.step(op)
+            if isinstance(op, Call) and self.core.domain_info(self.domid)["crashed"]:
+                break
+            if line is not None:
+                lines.append(line)
+        return lines
 
     def step(self, op: Op) -> str | None:
         match op:

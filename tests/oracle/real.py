@@ -89,7 +89,7 @@ def read_lines(process: subprocess.Popen[bytes], deadline: float) -> list[str]:
                 line = raw.decode(errors="replace").rstrip("\r")
                 if line == "@END":
                     return lines
-                if line == "@LOST" or "Domain 0 crashed" in line or "Panic on CPU" in line:
+                if line == "@LOST" or "Dom0 crashed" in line or "Panic on CPU" in line:
                     raise RealXenFailed("the guest was lost", lines, [*log, line])
                 if began and line.startswith("@"):
                     lines.append(line[1:])

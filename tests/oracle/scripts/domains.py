@@ -5,8 +5,19 @@ from __future__ import annotations
 from random import Random
 
 from oracle.script import Expr, Field, Script, mfn, u16, u32, u64, va, var
-from oracle.topics.base import ABSENT, ARG, BAD, DATA, DOMCTL, EVENT_CHANNEL_OP, RW, SCHED_OP, SELF
-from oracle.topics.domains import FRAMES, MAPPING_OTHERDOMAIN, Domains
+from oracle.topics.base import (
+    ABSENT,
+    ARG,
+    BAD,
+    DATA,
+    DOMCTL,
+    EVENT_CHANNEL_OP,
+    MAPPING_OTHERDOMAIN,
+    RW,
+    SCHED_OP,
+    SELF,
+)
+from oracle.topics.domains import FRAMES, Domains
 
 CREATE, DESTROY, PAUSE, UNPAUSE, INFO, MAX_MEM, MAX_VCPUS = 1, 2, 3, 4, 5, 11, 15
 # createdomain: position of a field among its 32-bit words, and what is tried for it

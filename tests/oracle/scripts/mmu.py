@@ -12,6 +12,7 @@ from oracle.topics.base import (
     BUFFER,
     DATA,
     IO,
+    MAPPING_OTHERDOMAIN,
     MMU_UPDATE,
     MMUEXT_OP,
     PTE_FLAGS,
@@ -21,7 +22,7 @@ from oracle.topics.base import (
     UPDATE_VA_MAPPING,
     XEN,
 )
-from oracle.topics.mmu import MAPPING_OTHERDOMAIN, Mmu
+from oracle.topics.mmu import Mmu
 
 L1, L2, L3, L4 = 32, 33, 34, 35  # pages that are made tables
 OTHER, PLAIN = 36, 37

@@ -12,9 +12,24 @@ from collections.abc import Callable
 from random import Random
 from typing import TypeVar
 
-from oracle.script import MASK, Expr, Field, Script, Value, Vcpus, mfn, table, u32, u64, va
+from oracle.script import (
+    MASK,
+    Expr,
+    Field,
+    Script,
+    Value,
+    Vcpus,
+    expr,
+    mfn,
+    table,
+    u16,
+    u32,
+    u64,
+    va,
+)
 
 MMU_UPDATE, MEMORY_OP, UPDATE_VA_MAPPING, GRANT_TABLE_OP = 1, 12, 14, 20
+MAPPING_OTHERDOMAIN = 22
 VCPU_OP, MMUEXT_OP, SCHED_OP, EVENT_CHANNEL_OP, DOMCTL = 24, 26, 29, 32, 36
 SELF, IO, XEN = 0x7FF0, 0x7FF1, 0x7FF2
 ABSENT = 77
@@ -26,6 +41,7 @@ TLB_FLUSH_LOCAL = 6
 SHARED, TABLE, ARG, ARRAY, BUFFER, VIEW = 0, 1, 3, 4, 5, 60
 DATA = range(8, 32)  # each with its number in it
 VICTIMS = range(32, 48)  # what happens to them is shown, or nothing
+SCRATCH = 255  # a variable
 TAG = 0xFF0  # offset of that number; it is no present page table entry
 PTE_FLAGS = 0x8000_0000_0000_0F9F  # without accessed, dirty and frame
 
@@ -107,10 +123,23 @@ class Topic:
         if vcpus:
             self.domctl("max_vcpus", 15, domid, u32(vcpus))
 
-    def domctl(self, label: str, cmd: int, domid: int, *fields: Field) -> None:
+    def map_grant_table(self, domid: Value, page: int) -> None:
+        """Another domain's, by acquire_resource."""
+        one = (u16(domid), u16(1), u32(0), u32(1), u32(0), u64(0), u64(va(ARRAY)))
+        self.s.call("acquire_resource", MEMORY_OP, 28, self.s.put(ARG, 0x800, *one))
+        frame = self.s.load(SCRATCH, ARRAY, 0)
+        entry = (frame << 12) + RW
+        self.s.call("map its table", MAPPING_OTHERDOMAIN, va(page), entry, 2, domid)
+
+    def map_shared_info_of(self, domid: int, page: int) -> None:
+        self.domctl("getdomaininfo", 5, domid)
+        entry = (self.s.load(SCRATCH, ARG, 0x810 + 48) << 12) + RW
+        self.s.call("map its shared_info", MAPPING_OTHERDOMAIN, va(page), entry, 2, domid)
+
+    def domctl(self, label: str, cmd: int, domid: Value, *fields: Field) -> None:
         self.s.write(ARG, 0x800, bytes(144))
         head = (u32(cmd), u32(DOMCTL_VERSION), u64(domid))
-        self.s.call(f"{label} {domid:#x}", DOMCTL, self.s.put(ARG, 0x800, *head, *fields))
+        self.s.call(f"{label} {expr(domid)}", DOMCTL, self.s.put(ARG, 0x800, *head, *fields))
 
     def junk(self) -> int:
         r = self.random

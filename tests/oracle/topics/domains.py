@@ -12,6 +12,7 @@ from oracle.topics.base import (
     DOMCTL,
     DOMCTL_VERSION,
     EVENT_CHANNEL_OP,
+    MAPPING_OTHERDOMAIN,
     MEMORY_OP,
     RW,
     SCHED_OP,
@@ -22,7 +23,6 @@ from oracle.topics.base import (
 
 INFO = 0x800 + 16  # of getdomaininfo, in the page of arguments
 FRAMES = 220  # variable 220 + n: the last page that domain n got
-MAPPING_OTHERDOMAIN = 22
 
 
 class Domains(Topic):

@@ -6,22 +6,29 @@ from oracle.script import Expr, Field, Value, u8, u16, u32, u64
 from oracle.topics.base import ABSENT, ARG, EVENT_CHANNEL_OP, SELF, SHARED, VCPU_OP, Topic
 
 PENDING, MASKS = 2048, 2560
+THEIRS = 6  # page at which domain 1's shared_info is mapped
 CON_RING = 8  # Xen's own messages would raise it
 
 
 class Events(Topic):
+    vcpus = 2  # the second never runs
+
     def prologue(self) -> None:
         self.map_shared_info()
         self.s.call("stop the periodic timer", VCPU_OP, 7, 0, 0)
         for domid in (1, 2):
             self.create_domain(domid, 256, 1)
+        self.map_shared_info_of(1, THEIRS)
 
     def reset(self) -> None:
         for domid in (SELF, 1, 2):
             self.op("reset", 10, u16(domid))
         for offset in (PENDING, MASKS):
-            self.s.write(SHARED, offset, bytes(16))
-        self.s.write(SHARED, 0, bytes([0, 1]) + bytes(14))
+            for page in (SHARED, THEIRS):
+                self.s.write(page, offset, bytes(16))
+        for vcpu in (0, 64):
+            for page in (SHARED, THEIRS):
+                self.s.write(page, vcpu, bytes([0, 1]) + bytes(14))
 
     def op(self, label: str, cmd: int, *fields: Field) -> None:
         self.s.write(ARG, 0x40, bytes(32))
@@ -34,7 +41,7 @@ class Events(Topic):
         return r.randrange(1, 8)
 
     def vcpu(self) -> int:
-        return self.mostly(0, 1, 31, 32, 2**32 - 1)
+        return self.mostly(self.random.choice((0, 1)), 2, 31, 32, 2**32 - 1)
 
     def dom(self) -> int:
         return self.random.choice((SELF, SELF, SELF, 0, 1, 1, 2, ABSENT, 0x7FF1, 0x7FF2))
@@ -44,6 +51,9 @@ class Events(Topic):
         self.s.show("pending", SHARED, PENDING)
         self.s.show("mask", SHARED, MASKS)
         self.s.dump("vcpu_info", SHARED, 0, 16)
+        self.s.dump("vcpu_info 1", SHARED, 64, 16)
+        self.s.show("pending in domain 1", THEIRS, PENDING)
+        self.s.dump("vcpu_info in domain 1", THEIRS, 0, 16)
 
     def step(self) -> None:
         self.pick(
@@ -105,7 +115,7 @@ class Events(Topic):
         r = self.random
         match r.randrange(5):
             case 0:
-                self.op("bind_pirq", 2, u32(r.choice((0, 1, 300, 2**32 - 1))), u32(0), u32(99))
+                self.op("bind_pirq", 2, u32(r.choice((0, 1, 2**31, 2**32 - 1))), u32(0), u32(99))
             case 1:
                 self.op("reset", 10, u16(r.choice((SELF, 0, 1, 2, ABSENT))))
             case 2:

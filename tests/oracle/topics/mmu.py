@@ -9,6 +9,7 @@ from oracle.topics.base import (
     BUFFER,
     DATA,
     IO,
+    MAPPING_OTHERDOMAIN,
     MMU_UPDATE,
     MMUEXT_OP,
     RO,
@@ -23,7 +24,6 @@ from oracle.topics.base import (
 TABLES, ROOTS = VICTIMS[:8], VICTIMS[6:8]
 PIN_L1, UNPIN, NEW_BASEPTR, NEW_USER_BASEPTR = 0, 4, 5, 15
 SLOTS = (0, 0, 0, 1, 1, 2, 3, 255, 256, 271, 272, 511)
-MAPPING_OTHERDOMAIN = 22
 
 
 class Mmu(Topic):
