@@ -1,0 +1,77 @@
+"""Places for arguments where a guest should not have them, and what is refused."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from xenemu import Domain, HypercallError
+from xenemu.xen import PAGE_SIZE
+
+UNMAPPED = 0xDEAD_BEEF_000
+XEN_VA = 0xFFFF_8300_0000_0000
+NOT_CANONICAL = 0x8000_0000_0000
+NOWHERE = pytest.mark.parametrize(
+    "nowhere", [0, UNMAPPED, XEN_VA, NOT_CANONICAL], ids=["null", "unmapped", "xen", "canonical"]
+)
+PRESENT_RW, PRESENT_RO = 0x67, 0x65
+DOMID_IO, DOMID_XEN, ABSENT = 0x7FF1, 0x7FF2, 77
+ABSENT_DOMIDS = pytest.mark.parametrize(
+    "absent", [ABSENT, 4095, 4096, DOMID_IO, DOMID_XEN, 0xFFFF], ids=hex
+)
+
+
+@contextmanager
+def refused(code: int) -> Iterator[None]:
+    """The hypercall in it answers -code."""
+    with pytest.raises(HypercallError) as caught:
+        yield
+    assert caught.value.errno == code, str(caught.value)
+
+
+def raw_of(value: Any) -> bytes:
+    """The bytes of a struct."""
+    return value if isinstance(value, bytes) else bytes(value)
+
+
+def placed(domain: Domain, value: Any) -> int:
+    """The address of a copy in a page of its own."""
+    page = domain.alloc_page()
+    domain.write(page, raw_of(value))
+    return page
+
+
+def straddling(domain: Domain, value: Any, mapped: bool = True, first: int = 8) -> int:
+    """The address of a copy of which `first` bytes lie in one page, the rest in the next one, which
+    may not be mapped."""
+    raw = raw_of(value)
+    page = domain.memory.alloc_page(2)
+    at = page + PAGE_SIZE - first
+    domain.write(at, raw)
+    if not mapped:
+        domain.hypercall.update_va_mapping(page + PAGE_SIZE, 0)
+    return at
+
+
+def read_only(domain: Domain, value: Any) -> int:
+    """The address of a copy that the guest may only read."""
+    page = placed(domain, value)
+    domain.hypercall.update_va_mapping(page, domain.mfn_at(page) << 12 | PRESENT_RO)
+    return page
+
+
+def back(domain: Domain, value: Any, gva: int) -> Any:
+    """What lies at gva, as a struct like `value`."""
+    return type(value).from_buffer_copy(domain.read(gva, ctypes.sizeof(value)))
+
+
+def unmapped_page(domain: Domain) -> tuple[int, int]:
+    """A frame of the domain that nothing refers to but its reservation, and where it was."""
+    page = domain.alloc_page()
+    mfn = domain.mfn_at(page)
+    domain.hypercall.update_va_mapping(page, 0)
+    return mfn, page
