@@ -87,9 +87,7 @@ def fails(domain: Domain, arg: Any, code: int, done: int = 0) -> None:
 # success
 
 
-def test_a_frame_for_another(
-    xen_machine: Machine, guest: Domain, frames: tuple[int, ...]
-) -> None:
+def test_a_frame_for_another(xen_machine: Machine, guest: Domain, frames: tuple[int, ...]) -> None:
     before = guest.info.tot_pages
     done = guest.hypercall.memory_op.exchange(frames[:1], [900])
     (new,) = done.frames
@@ -184,9 +182,7 @@ def referenced(kind: str, guest: Domain, control: Domain) -> int:
     return mfn
 
 
-@pytest.mark.parametrize(
-    "kind", ["mapped", "root", "xen's", "pinned", "mapped by another", "gone"]
-)
+@pytest.mark.parametrize("kind", ["mapped", "root", "xen's", "pinned", "mapped by another", "gone"])
 def test_a_referenced_frame(
     xen_machine: Machine, xen_control: Domain, guest: Domain, kind: str
 ) -> None:
@@ -209,9 +205,7 @@ def test_another_domains_frame(xen_machine: Machine, guest: Domain) -> None:
     assert xen_machine.frame(mfn).owner == other.id
 
 
-def test_the_same_frame_twice(
-    xen_machine: Machine, guest: Domain, frames: tuple[int, ...]
-) -> None:
+def test_the_same_frame_twice(xen_machine: Machine, guest: Domain, frames: tuple[int, ...]) -> None:
     before = looks(xen_machine, frames)
     fails(guest, request(guest, [frames[0], frames[0]], [3], out_order=1), errno.EINVAL)
     assert looks(xen_machine, frames) == before
@@ -252,9 +246,7 @@ def test_no_frames_left(xen_machine: Machine, guest: Domain, frames: tuple[int, 
     assert looks(xen_machine, frames) == before
 
 
-def test_an_unprivileged_caller_names_an_exact_node(
-    guest: Domain, frames: tuple[int, ...]
-) -> None:
+def test_an_unprivileged_caller_names_an_exact_node(guest: Domain, frames: tuple[int, ...]) -> None:
     fails(guest, request(guest, frames[:1], [3], flags=1 << 8 | 1 << 17), errno.EINVAL)
 
 
@@ -352,9 +344,9 @@ def test_done_although_the_guest_can_not_be_told(
     xen_machine: Machine, guest: Domain, frames: tuple[int, ...]
 ) -> None:
     before = guest.info.tot_pages
-    fails(guest, request(guest, frames[:1], UNMAPPED), errno.EFAULT)
-    fails(guest, request(guest, frames[1:2], read_only(guest, words([4]))), errno.EFAULT)
-    assert [f.owner for f in looks(xen_machine, frames)] == [None, None, *[guest.id] * 6]
+    for mfn, outs in (frames[0], UNMAPPED), (frames[7], read_only(guest, words([4]))):
+        fails(guest, request(guest, [mfn], outs), errno.EFAULT)
+        assert xen_machine.frame(mfn).owner is None
     assert guest.info.tot_pages == before
 
 

@@ -193,9 +193,7 @@ def test_an_absent_domain(xen_control: Domain, op: MemoryOp, absent: int) -> Non
 
 
 @ALL
-def test_another_domain_without_a_right(
-    xen_machine: Machine, guest: Domain, op: MemoryOp
-) -> None:
+def test_another_domain_without_a_right(xen_machine: Machine, guest: Domain, op: MemoryOp) -> None:
     other = xen_machine.create_domain(max_memory_mib=8)
     before = pages(other)
     assert change(guest, op, [other.mfn(1)], domid=other.id) == 0
