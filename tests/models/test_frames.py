@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from models.frames_model import PRESENT, UNKNOWN_PFN, Dom, Frame, FramesModel
+from models.frames_model import PRESENT, UNKNOWN_PFN, Dom, Frame, FramesModel, mfn_of
 
 from xenemu import Domain, HypercallError, Machine
 from xenemu._abi import Hypercall, MmuUpdate
@@ -46,6 +46,8 @@ class Frames(RuleBasedStateMachine):
         self.domains: dict[int, Domain] = {}
         self.windows: dict[int, list[int]] = {}
         self.add(self.machine.control, True)
+        self.create(privileged=False)
+        self.create(privileged=True)
 
     def teardown(self) -> None:
         if not hasattr(self, "machine"):
@@ -95,10 +97,17 @@ class Frames(RuleBasedStateMachine):
     def name(self, n: int | None) -> int | None:
         return None if n is None else self.any_domid(n)
 
-    def mfn(self, n: int) -> int:
-        """Of a frame of the model, or of none."""
+    def mfn(self, n: int, owner: int | None = None) -> int:
+        """Mostly of a frame of the owner, else of any frame of the model, or of none."""
         mfns = [*sorted(self.model.frames), self.model.nframes + 1]
-        return mfns[n % len(mfns)]
+        mine = [m for m in mfns[:-1] if self.model.frames[m].owner == owner]
+        if mine and n % 4:
+            mfns = mine
+        return mfns[n // 4 % len(mfns)]
+
+    def tables(self, *levels: int) -> list[int]:
+        frames = self.model.frames
+        return [m for m in sorted(frames) if frames[m].uses and frames[m].type in levels]
 
     # page tables
 
@@ -114,24 +123,29 @@ class Frames(RuleBasedStateMachine):
 
     @rule(n=numbers, slot=st.integers(0, WINDOW - 1), frame=numbers, flags=flags, owner=named)
     def map(self, n: int, slot: int, frame: int, flags: int, owner: int | None) -> None:
-        self.write_slot(self.caller(n), slot, self.mfn(frame) << 12 | flags, self.name(owner))
+        domain, named = self.caller(n), self.name(owner)
+        mfn = self.mfn(frame, domain.id if named is None else named)
+        self.write_slot(domain, slot, mfn << 12 | flags, named)
 
     @rule(n=numbers, slot=st.integers(0, WINDOW - 1), flags=flags)
     def map_a_frame_of_another(self, n: int, slot: int, flags: int) -> None:
         mfn = self.mfn(n)
         frame = self.model.frames.get(mfn)
-        self.write_slot(self.caller(n), slot, mfn << 12 | flags, frame and frame.owner)
+        owner = None if frame is None else frame.owner
+        self.write_slot(self.caller(n), slot, mfn << 12 | flags, owner)
 
     @rule(n=numbers, slot=st.integers(0, WINDOW - 1))
     def unmap(self, n: int, slot: int) -> None:
         self.write_slot(self.caller(n), slot, 0, None)
 
-    @rule(n=numbers, frame=numbers)
-    def make_a_frame_free_for_a_new_type(self, n: int, frame: int) -> None:
-        domain, mfn = self.caller(n), self.mfn(frame)
+    @rule(n=numbers, frame=numbers, level=st.integers(1, 3))
+    def make_a_table(self, n: int, frame: int, level: int) -> None:
+        domain = self.caller(n)
+        mfn = self.mfn(frame, domain.id)
         for slot, pte in enumerate(self.model.doms[domain.id].slots):
-            if pte & PRESENT and pte >> 12 & 0xFF_FFFF_FFFF == mfn:
-                self.write_slot(domain, slot, 0, None)
+            if pte & PRESENT and mfn_of(pte) == mfn:
+                self.write_slot(domain, slot, mfn << 12 | 0x65, None)
+        self.pin(n, level, frame, None)
 
     def update(
         self, domain: Domain, mfn: int, word: int, val: int, owner: int | None, tables: int | None
@@ -158,27 +172,34 @@ class Frames(RuleBasedStateMachine):
         pt: int | None,
     ) -> None:
         val = self.mfn(frame) << 12 | flags
-        self.update(
-            self.caller(n), self.mfn(table), word, val, self.name(owner), self.name(pt)
-        )
+        domain, named, tables = self.caller(n), self.name(owner), self.name(pt)
+        mfn = self.mfn(table, domain.id if tables is None else tables)
+        self.update(domain, mfn, word, val, named, tables)
 
-    @precondition(lambda self: any(f.uses and f.type < 7 for f in self.model.frames.values()))
+    @precondition(lambda self: self.tables(1, 2, 3))
     @rule(n=numbers, word=words, frame=numbers, flags=flags, foreign=st.booleans())
     def write_an_entry_of_a_table(
         self, n: int, word: int, frame: int, flags: int, foreign: bool
     ) -> None:
-        frames = self.model.frames
-        tables = [m for m in sorted(frames) if frames[m].uses and frames[m].type < 7]
-        table, mfn = tables[n % len(tables)], self.mfn(frame)
-        domain = self.domains[frames[table].owner]
-        if self.model.doms[domain.id].dying:
-            domain = self.machine.control
-        owner = frames[mfn].owner if foreign and mfn in frames else None
+        tables = self.tables(1, 2, 3)
+        table = tables[n % len(tables)]
+        domain = self.domains[self.model.frames[table].owner]
+        mfn = self.mfn(frame, domain.id)
+        owner = self.model.frames[mfn].owner if foreign and mfn in self.model.frames else None
         self.update(domain, table, word, mfn << 12 | flags, owner, None)
+
+    @precondition(lambda self: self.tables(2, 3))
+    @rule(n=numbers, word=words, other=numbers, flags=flags)
+    def link_tables(self, n: int, word: int, other: int, flags: int) -> None:
+        upper, all_tables = self.tables(2, 3), self.tables(1, 2, 3)
+        table, mfn = upper[n % len(upper)], all_tables[other % len(all_tables)]
+        domain = self.domains[self.model.frames[table].owner]
+        self.update(domain, table, word, mfn << 12 | flags, None, None)
 
     @rule(n=numbers, frame=numbers, pfn=st.integers(0, 2**31), owner=named)
     def set_pfn(self, n: int, frame: int, pfn: int, owner: int | None) -> None:
-        domain, mfn, named = self.caller(n), self.mfn(frame), self.name(owner)
+        domain, named = self.caller(n), self.name(owner)
+        mfn = self.mfn(frame, domain.id if named is None else named)
         expected = self.model.set_pfn(domain.id, mfn, pfn, named)
         got = answer(
             lambda: domain.hypercall.mmu_update(
@@ -190,7 +211,8 @@ class Frames(RuleBasedStateMachine):
 
     @rule(n=numbers, level=st.integers(1, 3), frame=numbers, owner=named)
     def pin(self, n: int, level: int, frame: int, owner: int | None) -> None:
-        domain, mfn, named = self.caller(n), self.mfn(frame), self.name(owner)
+        domain, named = self.caller(n), self.name(owner)
+        mfn = self.mfn(frame, domain.id if named is None else named)
         expected = self.model.pin(domain.id, level, mfn, named)
         call = domain.hypercall.mmuext_op.pin_table
         foreign = 0x7FF0 if named is None else named
@@ -198,7 +220,8 @@ class Frames(RuleBasedStateMachine):
 
     @rule(n=numbers, frame=numbers, owner=named)
     def unpin(self, n: int, frame: int, owner: int | None) -> None:
-        domain, mfn, named = self.caller(n), self.mfn(frame), self.name(owner)
+        domain, named = self.caller(n), self.name(owner)
+        mfn = self.mfn(frame, domain.id if named is None else named)
         expected = self.model.unpin(domain.id, mfn, named)
         call = domain.hypercall.mmuext_op.unpin_table
         foreign = 0x7FF0 if named is None else named
@@ -206,7 +229,8 @@ class Frames(RuleBasedStateMachine):
 
     @rule(n=numbers, frame=numbers, owner=named)
     def clear_page(self, n: int, frame: int, owner: int | None) -> None:
-        domain, mfn, named = self.caller(n), self.mfn(frame), self.name(owner)
+        domain, named = self.caller(n), self.name(owner)
+        mfn = self.mfn(frame, domain.id if named is None else named)
         expected = self.model.clear(domain.id, mfn, named)
         call = domain.hypercall.mmuext_op.clear_page
         foreign = 0x7FF0 if named is None else named
@@ -216,7 +240,7 @@ class Frames(RuleBasedStateMachine):
     def write_memory(self, n: int, slot: int, word: int, frame: int, flags: int) -> None:
         domain = self.caller(n)
         pte = self.model.doms[domain.id].slots[slot]
-        val = self.mfn(frame) << 12 | flags
+        val = self.mfn(frame, domain.id) << 12 | flags
         at = self.windows[domain.id][slot] + 8 * word
         try:
             domain.write(at, val.to_bytes(8, "little"))
@@ -225,7 +249,7 @@ class Frames(RuleBasedStateMachine):
             assert pte & 3 != 3
         else:
             assert pte & 3 == 3
-            self.model.frames[pte >> 12 & 0xFF_FFFF_FFFF].words[word] = val
+            self.model.frames[mfn_of(pte)].words[word] = val
 
     # reservations
 
@@ -244,15 +268,17 @@ class Frames(RuleBasedStateMachine):
 
     @rule(n=numbers, whom=numbers, frame=numbers, own=st.booleans())
     def decrease(self, n: int, whom: int, frame: int, own: bool) -> None:
-        domain, mfn = self.caller(n), self.mfn(frame)
+        domain = self.caller(n)
         domid = domain.id if own else self.any_domid(whom)
+        mfn = self.mfn(frame, domid)
         expected = self.model.decrease(domain.id, domid, mfn)
         assert domain.hypercall.memory_op.decrease_reservation([mfn], domid=domid) == expected
 
     @rule(n=numbers, whom=numbers, frame=numbers, own=st.booleans(), pfn=numbers)
     def exchange(self, n: int, whom: int, frame: int, own: bool, pfn: int) -> None:
-        domain, mfn = self.caller(n), self.mfn(frame)
+        domain = self.caller(n)
         domid = domain.id if own else self.any_domid(whom)
+        mfn = self.mfn(frame, domid)
         expected = self.model.exchange(domain.id, domid, mfn)
         new: list[int] = []
         call = domain.hypercall.memory_op.exchange
@@ -272,16 +298,16 @@ class Frames(RuleBasedStateMachine):
         assert domain.id == min(i for i in range(9999) if i not in self.model.doms)
         self.add(domain, privileged)
 
-    @rule(n=numbers, domid=st.integers(1, 12))
+    @rule(n=numbers, domid=st.integers(1, 60))
     def create_by_hypercall(self, n: int, domid: int) -> None:
         domain = self.caller(n)
-        if self.machine.free_pages == 0:
+        if self.machine.free_pages == 0 or domid > 12:
             return
         expected = self.model.create(domain.id, domid)
         call = domain.hypercall.domctl.createdomain
         assert answer(lambda: call(domain=domid)) == expected
 
-    @rule(n=numbers, whom=numbers, pages=st.integers(0, 300))
+    @rule(n=numbers, whom=numbers, pages=st.integers(240, 300))
     def max_mem(self, n: int, whom: int, pages: int) -> None:
         domain, domid = self.caller(n), self.any_domid(whom)
         expected = self.model.domctl(domain.id, domid)
@@ -359,7 +385,7 @@ class Frames(RuleBasedStateMachine):
                 except OSError:
                     assert not pte & PRESENT
                 else:
-                    assert mfn << 12 | PRESENT == pte & (0xFF_FFFF_FFFF << 12 | PRESENT)
+                    assert pte & PRESENT and mfn == mfn_of(pte)
 
 
 TestFrames = Frames.TestCase
