@@ -6,7 +6,8 @@ import errno
 from typing import Any
 
 import pytest
-from hypercalls.hostile import (
+from hypercalls.frames import unmapped_page
+from hypercalls.support import (
     NOT_CANONICAL,
     PRESENT_RO,
     UNMAPPED,
@@ -14,7 +15,6 @@ from hypercalls.hostile import (
     read_only,
     refused,
     straddling,
-    unmapped_page,
 )
 
 from xenemu import Domain, Machine

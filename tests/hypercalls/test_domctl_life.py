@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable
 
 import pytest
-from hypercalls.hostile import PRESENT_RO, PRESENT_RW, refused
+from hypercalls.support import PRESENT_RO, PRESENT_RW, refused
 
 from xenemu import Domain, Machine
 from xenemu._abi import DomainFlag, DomctlOp, EvtchnStat, SchedOp, Shutdown, Virq

@@ -6,7 +6,7 @@ import errno
 from typing import Any
 
 import pytest
-from hypercalls.hostile import (
+from hypercalls.support import (
     ABSENT,
     ABSENT_DOMIDS,
     NOWHERE,

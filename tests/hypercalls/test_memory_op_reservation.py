@@ -5,14 +5,14 @@ These answer how many extents were done, never an errno."""
 from __future__ import annotations
 
 import pytest
-from hypercalls.hostile import (
+from hypercalls.frames import unmapped_page
+from hypercalls.support import (
     ABSENT_DOMIDS,
     NOWHERE,
     PRESENT_RW,
     placed,
     read_only,
     straddling,
-    unmapped_page,
 )
 
 from xenemu import Domain, Machine

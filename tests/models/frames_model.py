@@ -1,4 +1,4 @@
-"""What Xen does with machine frames, as documented in its public headers and mm.h's rules, in Python.
+"""What Xen does with machine frames, by its public headers and the rules in its mm.h, in Python.
 
 A frame has an owner, references and uses of one type. References: the owner's allocation, each
 mapping, each pin, each entry of a page table that is in use. Uses: each writable mapping (type
@@ -63,6 +63,7 @@ class FramesModel:
         self.nframes = nframes
         self.frames: dict[int, Frame] = {}
         self.doms: dict[int, Dom] = {}
+        self.lent: set[tuple[int, int]] = set()  # (domain, frame) by privileged ones
 
     def owned(self, domid: int) -> int:
         return sum(f.owner == domid for f in self.frames.values())
@@ -89,6 +90,7 @@ class FramesModel:
             return
         assert not f.uses and not f.pinned and not f.allocated
         del self.frames[mfn]
+        self.lent = {(domid, lent) for domid, lent in self.lent if lent != mfn}
         self.bury(f.owner)
 
     def bury(self, domid: int) -> None:
@@ -259,6 +261,8 @@ class FramesModel:
             result = self.get_entry(mfn, val, owner)
             if result:
                 return result
+            if caller != pt:
+                self.lent.add((pt, mfn_of(val)))
         f.words[i] = val
         if old & PRESENT:
             self.put_entry(mfn, old)
@@ -407,7 +411,8 @@ class FramesModel:
             if pte & PRESENT:
                 refs[mfn_of(pte)] += 1
                 uses[mfn_of(pte)] += bool(pte & RW)
-                assert d.privileged or self.frames[mfn_of(pte)].owner == domid
+                own = self.frames[mfn_of(pte)].owner == domid
+                assert own or d.privileged or (domid, mfn_of(pte)) in self.lent
 
         for domid, d in self.doms.items():
             for pte in d.slots:

@@ -282,9 +282,7 @@ class Frames(RuleBasedStateMachine):
         expected = self.model.exchange(domain.id, domid, mfn)
         new: list[int] = []
         call = domain.hypercall.memory_op.exchange
-        got = answer(
-            lambda: new.extend(call([mfn], [pfn], in_domid=domid, out_domid=domid).frames)
-        )
+        got = answer(lambda: new.extend(call([mfn], [pfn], in_domid=domid, out_domid=domid).frames))
         assert got == expected
         for given in new:
             self.model.give(domid, given, pfn)
