@@ -94,6 +94,12 @@ def test_an_id_that_is_taken(xen_control: Domain, xen_domain: Domain) -> None:
         xen_control.hypercall.domctl.createdomain(domain=xen_domain.id, flags=1 << 31)
 
 
+@pytest.mark.parametrize("domain", [4096, 0x7FEF], ids=hex)
+def test_an_id_beyond_the_emulated_machines(xen_control: Domain, domain: int) -> None:
+    with refused(errno.ENOMEM):
+        xen_control.hypercall.domctl.createdomain(domain=domain)
+
+
 def test_an_id_that_is_a_zombies(xen_control: Domain, xen_domain: Domain) -> None:
     page = xen_control.alloc_page()
     xen_control.hypercall.update_va_mapping_otherdomain(

@@ -93,12 +93,8 @@ def test_increase_can_do_without_a_list(guest: Domain) -> None:
 
 def test_populate_sets_the_machine_to_physical_table(guest: Domain) -> None:
     first, second = guest.hypercall.memory_op.populate_physmap([5000, 6000], extent_order=1)
-    assert [guest.pfn_of(m) for m in (first, first + 1, second, second + 1)] == [
-        5000,
-        5001,
-        6000,
-        6001,
-    ]
+    mfns = first, first + 1, second, second + 1
+    assert [guest.pfn_of(mfn) for mfn in mfns] == [5000, 5001, 6000, 6001]
 
 
 def test_a_frame_that_was_given_can_be_mapped(guest: Domain) -> None:

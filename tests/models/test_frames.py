@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from models.frames_model import PRESENT, UNKNOWN_PFN, Dom, Frame, FramesModel, mfn_of
+from models.frames_calls import FramesModel
+from models.frames_model import PRESENT, UNKNOWN_PFN, Dom, Frame, mfn_of
 
 from xenemu import Domain, HypercallError, Machine
 from xenemu._abi import Hypercall, MmuUpdate
