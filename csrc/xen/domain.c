@@ -70,6 +70,7 @@ void xe_put_domain(struct xe_host *h, struct xe_domain *d)
 	while (h->top && !h->domain[h->top - 1])
 		h->top--;
 	xe_grant_free_frames(h, d);
+	xe_unclaim(h, d);
 	xe_domain_free(d);
 	xe_send_virq(h, 0, XE_ABI_virq_DOM_EXC);
 }
