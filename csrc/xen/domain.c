@@ -160,8 +160,9 @@ int xe_domain_create(struct xe_host *h, const struct xe_domain_config *cfg, uint
 		if (!ip)
 			return -ENOMEM;
 	}
-	r = xe_domain_alloc(h, xe_domset_free(&h->domains, 0), cfg->max_vcpus ? cfg->max_vcpus : 1,
-			    &d);
+	/* Only the first one ever is domain 0, so that a pair's backup 0 means none. */
+	r = xe_domain_alloc(h, xe_domset_free(&h->domains, h->generations ? 1 : 0),
+			    cfg->max_vcpus ? cfg->max_vcpus : 1, &d);
 	if (r)
 		return r;
 	remember_config(d, cfg);
