@@ -2,7 +2,7 @@
 # make test    C tests, then pytest          make asan   C tests under ASan and UBSan
 # make check   lint, types, layers           make demo   the service outlives its crashes
 # make format  ruff and clang-format         make dist   sdist and wheel into build/dist
-# make fuzz    libFuzzer (clang): FUZZ_SECONDS=30 in all, FUZZ="wire tcp wrappers"
+# make fuzz    libFuzzer (clang): FUZZ_SECONDS=30 in all, FUZZ="wire tcp wrappers hypercall"
 #
 # PYTHON=python3.13 chooses the interpreter of a new venv, VENV= its place,
 # WERROR= lets C warnings of another compiler pass, PYTEST_ARGS= goes to pytest.
@@ -104,15 +104,15 @@ endef
 $(eval $(call variant,ctest))
 $(eval $(call variant,asan))
 
-# Fuzzers: the pure TCP side and what tests/fuzz adds to it, under clang's sanitizers. Inputs
+# Fuzzers: both pure sides and what tests/fuzz adds to them, under clang's sanitizers. Inputs
 # that reach something new are kept in build/fuzz/NAME/corpus; a finding is written beside it
 # and ends the run.
 CLANG ?= clang
-FUZZ ?= wire tcp wrappers
+FUZZ ?= wire tcp wrappers hypercall
 FUZZ_SECONDS ?= 30
 FUZZ_FLAGS := -O1 -g -fno-omit-frame-pointer -fno-sanitize-recover=undefined \
 	-fsanitize=fuzzer,address,undefined -Itests/fuzz $(WERROR)
-FUZZ_CSRC := $(filter csrc/net/% csrc/base/%,$(CSRC))
+FUZZ_CSRC := $(filter csrc/net/% csrc/base/% csrc/xen/% csrc/hypercall.c csrc/zeroloss.c,$(CSRC))
 FUZZ_HELPERS := $(filter-out tests/fuzz/fuzz_%,$(wildcard tests/fuzz/*.c))
 
 build/fuzz/%.o: %.c Makefile

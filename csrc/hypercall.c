@@ -5,9 +5,9 @@
  * Left out: continuations; every call here is short. */
 #include <errno.h>
 #include <stddef.h>
-#include <string.h>
 
 #include "xen/internal.h"
+#include "xen/trace.h"
 
 /* In, and certain to be writable for the way out. */
 int xe_copy_arg(struct xe_host *h, struct xe_vcpu *v, void *buf, uint64_t gva, size_t n)
@@ -61,19 +61,28 @@ static xe_hypercall_fn *const table[] = {
 	[XE_ABI_hypercall_zeroloss_op] = xe_do_zeroloss_op,
 };
 
-static int64_t dispatch(struct xe_host *h, struct xe_vcpu *v, uint64_t nr, const uint64_t arg[6])
+static void count_error(struct xe_host *h, int64_t r)
 {
-	int64_t r = -ENOSYS;
-
-	h->counters.hypercalls++;
-	if (nr < sizeof(table) / sizeof(table[0]) && table[nr])
-		r = table[nr](h, v, arg);
 	if (r == -ENOSYS)
 		h->counters.unknown_hypercalls++;
 	else if (r == -EFAULT)
 		h->counters.efaults++;
 	else if (r == -EPERM)
 		h->counters.eperms++;
+}
+
+static inline int64_t dispatch(struct xe_host *h, struct xe_vcpu *v, uint64_t nr, uint64_t head,
+			       const uint64_t *arg)
+{
+	int64_t r = -ENOSYS;
+
+	h->counters.hypercalls++;
+	h->seen_len = 0;
+	if (nr < sizeof(table) / sizeof(table[0]) && table[nr])
+		r = table[nr](h, v, arg);
+	if (r < 0)
+		count_error(h, r);
+	xe_trace_hypercall(h, head, arg, r);
 	return r;
 }
 
@@ -87,13 +96,15 @@ static int64_t do_multicall(struct xe_host *h, struct xe_vcpu *v, const uint64_t
 		return -EFAULT;
 	for (uint32_t n = (uint32_t)arg[1]; n; n--, gva += sizeof(struct xe_multicall_entry)) {
 		struct xe_multicall_entry e;
+		uint64_t head;
 		int r;
 
 		if (xe_copy_from(h, v, &e, gva, sizeof(e)))
 			return -EFAULT;
+		head = xe_trace_call(v, e.op);
 		e.result = e.op == XE_ABI_hypercall_multicall
 				   ? (uint64_t)-EINVAL
-				   : (uint64_t)dispatch(h, v, e.op, e.args);
+				   : (uint64_t)dispatch(h, v, e.op, head, e.args);
 		r = xe_copy_to(h, v, gva + offsetof(struct xe_multicall_entry, result), &e.result,
 			       sizeof(e.result));
 		if (e.op == XE_ABI_hypercall_iret)
@@ -104,30 +115,44 @@ static int64_t do_multicall(struct xe_host *h, struct xe_vcpu *v, const uint64_t
 	return 0;
 }
 
+/* Apart, so that the one call needs few registers. */
+static __attribute__((noinline)) int64_t multicall(struct xe_host *h, struct xe_vcpu *v,
+						   const uint64_t *arg)
+{
+	uint64_t head = xe_trace_call(v, XE_ABI_hypercall_multicall);
+	int64_t r;
+
+	h->counters.hypercalls++;
+	r = do_multicall(h, v, arg);
+	h->counters.efaults += r == -EFAULT;
+	h->seen_len = 0; /* the entries have records of their own */
+	xe_trace_hypercall(h, head, arg, r);
+	return r;
+}
+
+/* No hypercall has more than five arguments. */
 int64_t xe_vcpu_hypercall(struct xe_host *h, uint32_t domid, uint32_t vcpu, uint32_t nr,
 			  const uint64_t arg[5], xe_ns now)
 {
-	struct xe_domain *d = xe_live_domain(h, domid);
-	struct xe_vcpu *v = d ? xe_vcpu(d, vcpu) : NULL;
-	uint64_t a[6] = {0};
+	struct xe_domain *d = domid < XE_MAX_DOMAINS ? h->domain[domid] : NULL;
+	struct xe_vcpu *v;
 	int64_t r;
 
-	if (!v)
+	if (!d || d->dying || vcpu >= d->nvcpus)
 		return -ESRCH;
-	xe_host_set_time(h, now);
+	v = d->vcpu[vcpu];
+	if (now > h->now)
+		h->now = now;
 	h->current = v;
 	if (v->blocked)
 		xe_vcpu_unblock(h, v); /* what calls runs */
-	memcpy(a, arg, 5 * sizeof(a[0]));
-	if (nr == XE_ABI_hypercall_multicall) {
-		h->counters.hypercalls++;
-		r = do_multicall(h, v, a);
-		h->counters.efaults += r == -EFAULT;
-	} else {
-		r = dispatch(h, v, nr, a);
-	}
+	if (nr == XE_ABI_hypercall_multicall)
+		r = multicall(h, v, arg);
+	else
+		r = dispatch(h, v, nr, xe_trace_call(v, nr), arg);
 	h->current = NULL;
-	xe_frames_flush(h);
+	if (h->run_n)
+		xe_frames_flush(h);
 	return r;
 }
 

@@ -95,7 +95,7 @@ void xe_machine_mark(struct xe_machine *m, struct xe_node *n)
 {
 	if (n->dirty)
 		return;
-	n->dirty = true;
+	n->dirty = m->unsettled = true;
 	m->dirty[m->dirty_count++] = (uint32_t)(n - m->node);
 }
 
@@ -138,7 +138,8 @@ static int open_guard(struct xe_machine *m, uint32_t domid)
 		rc = xe_ssw_create(&g->ssw, extent, (uint32_t)n);
 		if (rc)
 			return rc;
-		g->used = true;
+		g->used = m->unsettled = true;
+		m->guards++;
 		g->ip = pair.ip;
 		return 0;
 	}
@@ -193,6 +194,25 @@ static void take_host_work(struct xe_machine *m, const struct xe_work *w)
 	xe_machine_post(m, w);
 }
 
+static void follow_domain(struct xe_machine *m, uint32_t domid)
+{
+	struct xe_node *n = &m->node[domid];
+	struct xe_domain_info info;
+	bool runnable, running;
+
+	if (!n->used)
+		return;
+	runnable = xe_domain_info(m->host, domid, &info) == 0 && info.runnable;
+	running = runnable && n->fault == XE_KERNEL_RUNS;
+	n->sends = running || (runnable && n->fault == XE_KERNEL_HANGS);
+	if (running && !n->running) {
+		n->running = true;
+		xe_network_resume(m, n);
+	}
+	n->running = running;
+	sync_ports(m, domid);
+}
+
 /* The host's timers are one event, at the earliest of them. It may find nothing due: that one was
  * stopped. */
 static void arm_host_timers(struct xe_machine *m)
@@ -204,30 +224,17 @@ static void arm_host_timers(struct xe_machine *m)
 		m->host_timer = e.time;
 }
 
-/* Follows what a hypercall or a toolstack call changed in the host half. */
+/* Follows what a hypercall or a toolstack call changed in the host half; lower domains first. */
 void xe_machine_sync(struct xe_machine *m)
 {
 	struct xe_work w;
+	int domid;
 
+	m->unsettled = m->guards > 0;
 	while (xe_host_next_work(m->host, &w))
 		take_host_work(m, &w);
-	for (uint32_t i = 0; i < xe_host_top(m->host); i++) {
-		struct xe_node *n = &m->node[i];
-		struct xe_domain_info info;
-		bool runnable, running;
-
-		if (!n->used)
-			continue;
-		runnable = xe_domain_info(m->host, i, &info) == 0 && info.runnable;
-		running = runnable && n->fault == XE_KERNEL_RUNS;
-		n->sends = running || (runnable && n->fault == XE_KERNEL_HANGS);
-		if (running && !n->running) {
-			n->running = true;
-			xe_network_resume(m, n);
-		}
-		n->running = running;
-		sync_ports(m, i);
-	}
+	while ((domid = xe_host_next_changed(m->host)) >= 0)
+		follow_domain(m, (uint32_t)domid);
 	arm_host_timers(m);
 	xe_network_settle(m);
 }
@@ -252,7 +259,12 @@ static void *reserve(size_t bytes)
 static int allocate(struct xe_machine *m)
 {
 	struct xe_host_config host = {
-		.frames = m->cfg.frames, .release = release_frames, .release_ctx = m};
+		.frames = m->cfg.frames,
+		.release = release_frames,
+		.release_ctx = m,
+		.trace = &m->trace,
+		.changed = &m->unsettled,
+	};
 	int rc = xe_memory_open(&m->memory, m->cfg.frames * XE_PAGE_SIZE, m->cfg.real);
 
 	if (rc)
@@ -264,13 +276,18 @@ static int allocate(struct xe_machine *m)
 	m->heap = reserve(XE_EVENTS * sizeof(*m->heap));
 	m->buffer = reserve(XE_PACKETS * sizeof(*m->buffer));
 	m->free_buffer = malloc(XE_PACKETS * sizeof(*m->free_buffer));
-	m->trace = reserve(m->cfg.trace_records * sizeof(*m->trace));
-	if (!m->heap || !m->buffer || !m->free_buffer || !m->trace)
+	m->trace.record = reserve(m->cfg.trace_records * sizeof(*m->trace.record));
+	if (!m->heap || !m->buffer || !m->free_buffer || !m->trace.record)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < XE_PACKETS; i++)
 		m->free_buffer[i] = XE_PACKETS - 1 - i;
 	m->free_buffers = XE_PACKETS;
 	return 0;
+}
+
+static xe_ns trace_clock(const void *machine)
+{
+	return xe_machine_clock(machine);
 }
 
 int xe_machine_create(struct xe_machine **out, const struct xe_machine_config *cfg)
@@ -286,7 +303,9 @@ int xe_machine_create(struct xe_machine **out, const struct xe_machine_config *c
 	if (!m)
 		return -ENOMEM;
 	m->cfg = *cfg;
-	m->count.trace_hash = cfg->seed;
+	m->trace = (struct xe_trace){.mask = cfg->trace_records - 1, .hash = cfg->seed, .ctx = m};
+	if (cfg->real)
+		m->trace.clock = trace_clock;
 	m->gateway = XE_NO_PACKET;
 	m->host_timer = XE_NEVER;
 	rc = allocate(m);
@@ -312,9 +331,9 @@ void xe_machine_destroy(struct xe_machine *m)
 		if (m->guard[i].used)
 			xe_ssw_destroy(m->guard[i].ssw);
 	}
-	for (uint32_t i = 0; i < XE_NODES; i++) {
-		if (m->host && i == xe_host_top(m->host))
-			i = XE_MAX_DOMAINS;
+	for (int i = -1; (i = xe_domset_next(&m->stacks, (uint32_t)i + 1)) >= 0;)
+		xe_sockets_fini(&m->node[i].sockets);
+	for (uint32_t i = XE_MAX_DOMAINS; i < XE_NODES; i++) {
 		if (m->node[i].has_stack)
 			xe_sockets_fini(&m->node[i].sockets);
 	}
@@ -327,8 +346,8 @@ void xe_machine_destroy(struct xe_machine *m)
 	if (m->buffer)
 		munmap(m->buffer, XE_PACKETS * sizeof(*m->buffer));
 	xe_machine_capture(m, false);
-	if (m->trace)
-		munmap(m->trace, m->cfg.trace_records * sizeof(*m->trace));
+	if (m->trace.record)
+		munmap(m->trace.record, m->cfg.trace_records * sizeof(*m->trace.record));
 	free(m->free_buffer);
 	free(m);
 }
@@ -365,11 +384,12 @@ static void run_tick(struct xe_machine *m, const struct xe_event *e)
 		xe_event_push(m, &next, XE_PRI_CHECK);
 		return;
 	}
-	for (uint32_t i = 0; i < xe_host_top(m->host); i++) {
+	for (int i = -1; (i = xe_domset_next(&m->stacks, (uint32_t)i + 1)) >= 0;) {
 		struct xe_node *n = &m->node[i];
-		struct xe_work w = {.kind = XE_WORK_TICK, .node = i, .generation = n->generation};
+		struct xe_work w = {
+			.kind = XE_WORK_TICK, .node = (uint32_t)i, .generation = n->generation};
 
-		if (!n->used || !n->has_stack || !n->running)
+		if (!n->running)
 			continue;
 		xe_sockets_tick(&n->sockets, m->now);
 		xe_machine_mark(m, n);

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/time.h"
+#include "base/trace.h"
 #include "base/work.h"
 #include "net/link.h"
 #include "net/socket.h"
@@ -27,20 +28,6 @@ struct xe_machine_config {
 	uint64_t seed;
 	bool real;               /* the real clock */
 	uint32_t trace_records;  /* power of two */
-};
-
-enum xe_trace_kind {
-	/* node; a = flags << 32 | payload, b = seq << 32 | ack,
-	 * c = destination << 32 | source port << 16 | destination port */
-	XE_TRACE_PACKET_IN = 1,
-	XE_TRACE_PACKET_OUT,
-	XE_TRACE_HYPERCALL,      /* domain; a = number, b = first argument, c = result */
-	XE_TRACE_WORK,           /* node; a = kind << 32 | arg, b, c as in xe_work */
-	XE_TRACE_FENCE,
-	XE_TRACE_FAULT,          /* domain; a = enum xe_kernel_fault, b = when a stall ends */
-	XE_TRACE_PATH,           /* domain; a = address */
-	XE_TRACE_DROP,           /* node; a = enum xe_drop_reason */
-	XE_TRACE_FAKE,           /* SSW's own packet; node, a, b, c as for packets */
 };
 
 enum xe_kernel_fault {
@@ -60,15 +47,8 @@ enum xe_drop_reason {
 	XE_DROP_POOL,
 };
 
-struct xe_trace_record {
-	uint64_t index;
-	xe_ns time;              /* as xe_machine_clock shows it */
-	uint32_t kind, node;
-	uint64_t a, b, c;
-};
-
 struct xe_machine_counters {
-	uint64_t events, packets, drops[8], trace_hash;
+	uint64_t events, packets, drops[8];
 };
 
 int xe_machine_create(struct xe_machine **out, const struct xe_machine_config *cfg);
@@ -79,8 +59,8 @@ xe_ns xe_machine_now(const struct xe_machine *m);
  * instant has the same machine time; else machine time. */
 xe_ns xe_machine_clock(const struct xe_machine *m);
 const struct xe_machine_counters *xe_machine_counters(const struct xe_machine *m);
-const struct xe_trace_record *xe_machine_trace(const struct xe_machine *m, uint64_t since,
-					       uint64_t *first, uint64_t *count, uint32_t *mask);
+/* Stamps are as xe_machine_clock shows time. */
+const struct xe_trace *xe_machine_trace(const struct xe_machine *m);
 
 /* Packet capture, at each node's own interface; csrc/machine_capture.c has the format. */
 int xe_machine_capture(struct xe_machine *m, bool on);

@@ -21,6 +21,7 @@ static void close_guards(struct xe_machine *m)
 			continue;
 		xe_ssw_destroy(g->ssw);
 		g->used = false;
+		m->guards--;
 	}
 }
 
@@ -36,11 +37,14 @@ int xe_machine_attach_stack(struct xe_machine *m, uint32_t domid, const struct x
 	if (n->has_stack)
 		xe_sockets_fini(&n->sockets);
 	n->has_stack = false;
+	xe_domset_remove(&m->stacks, domid);
 	rc = xe_sockets_init(&n->sockets, cfg);
 	if (rc)
 		return rc;
 	xe_network_purge(m, n);
 	n->used = n->has_stack = true;
+	xe_domset_add(&m->stacks, domid);
+	xe_host_touch(m->host, domid);
 	n->id = domid;
 	n->posted = false;
 	n->fault = XE_KERNEL_RUNS;
@@ -74,6 +78,7 @@ int xe_machine_destroy_domain(struct xe_machine *m, uint32_t domid)
 		if (n->has_stack)
 			xe_sockets_fini(&n->sockets);
 		memset(n, 0, sizeof(*n));
+		xe_domset_remove(&m->stacks, domid);
 		n->dirty = dirty;
 	}
 	close_guards(m);
@@ -109,6 +114,7 @@ int xe_machine_break(struct xe_machine *m, uint32_t domid, enum xe_kernel_fault 
 	n->stalled_until = until;
 	if (fault == XE_KERNEL_PANICKED)
 		xe_network_purge(m, n);
+	xe_host_touch(m->host, domid);
 	xe_machine_trace_add(m, XE_TRACE_FAULT, domid, fault, until, 0);
 	xe_machine_sync(m);
 	return 0;
@@ -122,6 +128,7 @@ void xe_machine_stall_over(struct xe_machine *m, const struct xe_event *e)
 	    n->stalled_until != e->time)
 		return;
 	n->fault = XE_KERNEL_RUNS;
+	xe_host_touch(m->host, e->node);
 	xe_domain_kick(m->host, e->node);
 	xe_machine_sync(m);
 }
@@ -137,8 +144,7 @@ int64_t xe_machine_hypercall(struct xe_machine *m, uint32_t domid, uint32_t vcpu
 {
 	int64_t rc = xe_vcpu_hypercall(m->host, domid, vcpu, nr, arg, m->now);
 
-	xe_machine_trace_add(m, XE_TRACE_HYPERCALL, domid, nr, arg[0], (uint64_t)rc);
-	if (nr != XE_ABI_hypercall_xen_version)
+	if (m->unsettled)
 		xe_machine_sync(m);
 	return rc;
 }

@@ -2,6 +2,7 @@
 #ifndef XE_MACHINE_INTERNAL_H
 #define XE_MACHINE_INTERNAL_H
 
+#include "base/domset.h"
 #include "host/driver.h"
 #include "host/memory.h"
 #include "machine.h"
@@ -82,6 +83,8 @@ struct xe_machine {
 	xe_ns now;
 	xe_ns host_timer;        /* when XE_EV_HOST is next due for the host's timers */
 	bool running;
+	bool unsettled;          /* there may be something for xe_machine_sync to do */
+	struct xe_domset stacks; /* domains with one */
 	struct xe_event *heap;
 	uint32_t heap_count;
 	uint64_t sequence;
@@ -93,6 +96,7 @@ struct xe_machine {
 	uint32_t free_buffers;
 	struct xe_node node[XE_NODES];
 	struct xe_guard guard[XE_PAIRS];
+	uint32_t guards;
 	uint32_t lost[XE_PAIRS]; /* addresses whose pair was given up: answered with resets */
 	uint32_t lost_count;
 	uint32_t dirty[XE_NODES];
@@ -101,8 +105,7 @@ struct xe_machine {
 	uint32_t work_count;
 	struct xe_driver *driver;
 	uint32_t gateway;        /* node of the relay, with a driver */
-	struct xe_trace_record *trace;
-	uint64_t traced;
+	struct xe_trace trace;
 	struct xe_store_stop store_stop;
 	struct xe_capture capture;
 	struct xe_machine_counters count;

@@ -1,13 +1,14 @@
 """Settings of the whole test run."""
 
-import os
 import signal
 
 from hypothesis import settings
 
-# No deadlines: nothing timed decides a test. CI draws the same examples each time.
-settings.register_profile("xenemu", deadline=None, derandomize="CI" in os.environ)
-settings.load_profile("xenemu")
+# No deadlines: nothing timed decides a test. The same examples are drawn each time; `long`, by
+# --hypothesis-profile=long, draws others, of over 100,000 steps for each state machine.
+settings.register_profile("default", deadline=None, derandomize=True)
+settings.register_profile("long", deadline=None, max_examples=1500, stateful_step_count=100)
+settings.load_profile("default")
 
 # Where SIGINT is ignored (a shell's background job), children would ignore it too.
 signal.signal(signal.SIGINT, signal.default_int_handler)

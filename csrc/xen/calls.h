@@ -15,6 +15,13 @@ int xe_queue_work(struct xe_host *h, const struct xe_work *w);
 void xe_queue_vmm(struct xe_host *h, const struct xe_domain *d, enum xe_vmm_event ev, uint64_t a,
 		  uint64_t b);
 
+/* Its run state or its pair is not what the machine knows. */
+static inline void xe_domain_changed(struct xe_host *h, uint32_t domid)
+{
+	xe_domset_add(&h->changed_domains, domid);
+	*h->changed = true;
+}
+
 /* frame.c */
 int xe_frames_create(struct xe_host *h);
 void xe_frames_destroy(struct xe_host *h);
@@ -171,6 +178,14 @@ static inline uint64_t xe_adjust_entry(unsigned level, uint64_t pte)
 	return pte | XE_PTE_USER | (level == 4 ? XE_PTE_ACCESSED : 0);
 }
 
+/* A level 1 entry that was checked: what is no RAM is never cached. */
+static inline uint64_t xe_uncache_io(uint64_t pte)
+{
+	bool cached = !(pte & XE_PTE_PCD) && (pte & XE_PTE_CACHE) != XE_PTE_PAT;
+
+	return xe_pte_mfn(pte) < XE_LOW_FRAMES && cached ? pte | XE_PTE_PCD | XE_PTE_PWT : pte;
+}
+
 /* The level 1 entry at a guest address, or at a machine address, becomes `pte` or `new`, whose
  * references are the caller's. -EINVAL where there is no such entry. */
 int xe_grant_pte_set(struct xe_host *h, struct xe_vcpu *v, uint64_t addr, bool is_machine_addr,
@@ -197,6 +212,8 @@ void xe_tlb_flush_all(struct xe_domain *d); /* of all its vcpus */
 /* Copies through the tables of v. -EFAULT; nothing is moved unless everything can be. */
 int xe_copy_from(struct xe_host *h, struct xe_vcpu *v, void *buf, uint64_t gva, size_t n);
 int xe_copy_to(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, const void *buf, size_t n);
+/* Where they lie in machine memory; NULL if they can't be read or cross a page's end. */
+const uint8_t *xe_peek(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, size_t n);
 int xe_check_writable(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, size_t n);
 
 /* mmu.c, mmuext.c */

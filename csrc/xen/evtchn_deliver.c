@@ -12,6 +12,7 @@
 
 #include "base/assert.h"
 #include "xen/evtchn.h"
+#include "xen/trace.h"
 
 struct xe_shared_info *xe_shared_info(const struct xe_host *h, const struct xe_domain *d)
 {
@@ -75,6 +76,7 @@ static void raise_2l(struct xe_host *h, struct xe_domain *d, uint32_t port)
 	if (!s || xe_bit(s->pending, port))
 		return;
 	s->pending[port / 64] |= 1ull << (port % 64);
+	xe_trace_port(h, d, d->evtchn[port].vcpu, port);
 	d->raised |= 1ull << (port / 64);
 	if (!xe_bit(s->mask, port))
 		select_word(h, d, port);

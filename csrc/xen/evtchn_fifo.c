@@ -12,6 +12,7 @@
 
 #include "base/assert.h"
 #include "xen/evtchn.h"
+#include "xen/trace.h"
 
 uint32_t *xe_fifo_word(const struct xe_host *h, const struct xe_domain *d, uint32_t port)
 {
@@ -73,6 +74,8 @@ void xe_fifo_raise(struct xe_host *h, struct xe_domain *d, uint32_t port)
 		return;
 	is_new = !(*word & XE_FIFO_PENDING);
 	*word |= XE_FIFO_PENDING;
+	if (is_new)
+		xe_trace_port(h, d, v->id, port);
 	if (!(*word & (XE_FIFO_MASKED | XE_FIFO_LINKED))) {
 		*word |= XE_FIFO_LINKED;
 		enqueue(h, d, port, v, control);

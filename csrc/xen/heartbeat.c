@@ -31,6 +31,7 @@ int xe_heartbeat_register(struct xe_host *h, struct xe_domain *d, uint64_t mfn)
 		return -EPERM;
 	xe_heartbeat_unregister(h, d);
 	d->hb_mfn = mfn;
+	xe_domset_add(&h->watched, d->id);
 	xe_heartbeat_restart(h, d);
 	return 0;
 }
@@ -40,6 +41,7 @@ void xe_heartbeat_unregister(struct xe_host *h, struct xe_domain *d)
 	if (d->hb_mfn)
 		xe_put_page(h, d->hb_mfn);
 	d->hb_mfn = 0;
+	xe_domset_remove(&h->watched, d->id);
 }
 
 int xe_heartbeat_arm(struct xe_host *h, uint32_t domid, bool on)
@@ -69,11 +71,11 @@ void xe_report_fault(struct xe_host *h, struct xe_domain *d, uint32_t kind)
 void xe_heartbeat_check(struct xe_host *h, xe_ns now)
 {
 	(void)now;
-	for (uint32_t i = 0; i < h->top; i++) {
+	for (int i = -1; (i = xe_domset_next(&h->watched, (uint32_t)i + 1)) >= 0;) {
 		struct xe_domain *d = h->domain[i];
 		uint64_t beats;
 
-		if (!d || !d->hb_mfn || !d->hb_armed || !xe_domain_runnable(d))
+		if (!d->hb_armed || !xe_domain_runnable(d))
 			continue;
 		beats = xe_heartbeat_count(h, d);
 		if (beats != d->hb_last) {

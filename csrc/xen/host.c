@@ -15,7 +15,7 @@ int xe_host_create(struct xe_host **out, const struct xe_host_config *cfg)
 	struct xe_host *h = NULL;
 	int r = -EINVAL;
 
-	if (!cfg->memory || cfg->frames < 2 || cfg->frames > UINT32_MAX)
+	if (!cfg->memory || cfg->frames <= XE_LOW_FRAMES || cfg->frames > UINT32_MAX)
 		goto out;
 	r = -ENOMEM;
 	h = calloc(1, sizeof(*h));
@@ -25,6 +25,9 @@ int xe_host_create(struct xe_host **out, const struct xe_host_config *cfg)
 	h->nframes = cfg->frames;
 	h->release = cfg->release;
 	h->release_ctx = cfg->release_ctx;
+	h->untold.record = &h->untold_record;
+	h->trace = cfg->trace ? cfg->trace : &h->untold;
+	h->changed = cfg->changed ? cfg->changed : &h->unheard;
 	h->boot_epoch = cfg->boot_epoch;
 	h->work_cap = 64;
 	h->work = calloc(h->work_cap, sizeof(*h->work));
@@ -63,6 +66,21 @@ uint32_t xe_host_top(const struct xe_host *h)
 	return h->top;
 }
 
+int xe_host_next_changed(struct xe_host *h)
+{
+	int id = xe_domset_next(&h->changed_domains, 0);
+
+	if (id >= 0)
+		xe_domset_remove(&h->changed_domains, (uint32_t)id);
+	return id;
+}
+
+void xe_host_touch(struct xe_host *h, uint32_t domid)
+{
+	xe_assert(domid < XE_MAX_DOMAINS);
+	xe_domain_changed(h, domid);
+}
+
 const struct xe_host_counters *xe_host_counters(const struct xe_host *h)
 {
 	return &h->counters;
@@ -89,9 +107,11 @@ int xe_queue_work(struct xe_host *h, const struct xe_work *w)
 
 	if (h->work_len == h->work_cap)
 		r = grow(h);
-	if (!r)
-		h->work[(h->work_head + h->work_len++) & (h->work_cap - 1)] = *w;
-	return r;
+	if (r)
+		return r;
+	h->work[(h->work_head + h->work_len++) & (h->work_cap - 1)] = *w;
+	*h->changed = true;
+	return 0;
 }
 
 /* A lost event would wedge a pair, so running out of memory here ends the program. */
@@ -109,6 +129,7 @@ void xe_queue_vmm(struct xe_host *h, const struct xe_domain *d, enum xe_vmm_even
 	int r = xe_queue_work(h, &w);
 
 	xe_assert(!r);
+	xe_domain_changed(h, d->id);
 }
 
 static bool is_stale_upcall(struct xe_host *h, const struct xe_work *w)

@@ -12,6 +12,7 @@
 
 #include "base/limits.h"
 #include "base/time.h"
+#include "base/trace.h"
 #include "base/work.h"
 
 typedef uint64_t xe_mfn;
@@ -19,12 +20,16 @@ typedef uint64_t xe_mfn;
 struct xe_host;
 
 /* Machine memory is given: `memory` is `frames` * 4 KiB of zeroed sparse memory that
- * stays mapped; `release` (may be NULL) is told of runs of freed frames to punch out. */
+ * stays mapped; `release` (may be NULL) is told of runs of freed frames to punch out.
+ * `trace` (may be NULL) gets a record of each hypercall. `*changed` (may be NULL) becomes true
+ * when there is work or a changed domain to be taken. */
 struct xe_host_config {
 	uint8_t *memory;
 	uint64_t frames;
 	void (*release)(void *ctx, xe_mfn mfn, uint64_t n);
 	void *release_ctx;
+	struct xe_trace *trace;
+	bool *changed;
 	uint64_t boot_epoch; /* seconds since 1970 at machine time 0: the guests' wall clock */
 };
 
@@ -76,6 +81,9 @@ int xe_sched_next(struct xe_host *h);
 size_t xe_console_read(struct xe_host *h, uint32_t domid, void *buf, size_t n);
 uint64_t xe_host_free_pages(const struct xe_host *h);
 uint32_t xe_host_top(const struct xe_host *h); /* no domain has this id or a higher one */
+/* The lowest of the domains of which it changed whether they run, or their pair; -1: none. */
+int xe_host_next_changed(struct xe_host *h);
+void xe_host_touch(struct xe_host *h, uint32_t domid); /* as if it had changed */
 
 /* Guest layout. Pseudo-physical page p is mapped RW at virt_base + p * 4096, by default at
  * XE_GUEST_BASE; the log window starts at XE_LOG_WINDOW, its entries empty at first. */

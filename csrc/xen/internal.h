@@ -27,6 +27,9 @@
 #define XE_PTE_USER 4ull
 #define XE_PTE_ACCESSED 0x20ull
 #define XE_PTE_AD 0x60ull
+#define XE_PTE_PWT 8ull
+#define XE_PTE_PCD 0x10ull
+#define XE_PTE_PAT 0x80ull
 #define XE_PTE_CACHE 0x98ull /* PWT, PCD, and PAT, which is PSE above level 1 */
 #define XE_PTE_GLOBAL 0x100ull
 #define XE_PTE_GUEST_KERNEL (1ull << 52) /* as Xen marks entries without USER */
@@ -42,6 +45,7 @@
 
 enum {
 	XE_NO_DOMAIN = 0xffff,
+	XE_LOW_FRAMES = 256, /* the first MiB of a PC: no RAM, DOMID_IO's */
 	XE_FRAME_DIRTY = 1,   /* free, and its memory may not be zero */
 	XE_FRAME_GRANTED = 2, /* was mapped by grant: never part of a log */
 	XE_FRAME_KEPT = 4,    /* ours beyond its last reference, until xe_free_kept */
@@ -121,6 +125,7 @@ struct xe_cpu {
 struct xe_vcpu {
 	struct xe_domain *domain;
 	uint32_t id;
+	uint64_t trace_head; /* of a hypercall that it makes, but for the number */
 	/* vcpu.c, sched.c */
 	bool initialised, online, blocked;
 	uint8_t runstate; /* XE_RUNNING.. */
@@ -189,7 +194,7 @@ struct xe_domain {
 	uint8_t *e820;
 	uint32_t n_e820;
 	/* sched.c */
-	bool upcall_queued, queued;
+	bool upcall_queued, queued, runs; /* runs: as was told last */
 	struct xe_domain *run_prev, *run_next;
 	uint64_t polling[XE_MAX_VCPUS / 64]; /* its vcpus that do */
 	struct xe_timer watchdog[XE_WATCHDOGS];
@@ -251,6 +256,14 @@ struct xe_host {
 	struct xe_domain *run_first, *run_last;
 	xe_ns now; /* machine time of the call that runs */
 	struct xe_vcpu *current; /* that makes the hypercall that runs; NULL */
+	uint64_t seen_gva; /* of the first copy that the hypercall made */
+	uint32_t seen_len; /* 0: it has made none */
+	struct xe_trace *trace; /* or &untold */
+	struct xe_trace untold;
+	struct xe_trace_record untold_record;
+	bool *changed, unheard; /* changed: or &unheard */
+	struct xe_domset changed_domains;
+	struct xe_domset watched; /* those that the heartbeat check may concern */
 	struct xe_work *work; /* ring, work_cap is a power of 2 */
 	uint32_t work_cap, work_head, work_len;
 	struct xe_timer **timer; /* heap of the armed ones, the earliest first */

@@ -113,11 +113,21 @@ int xe_check_writable(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, size_t
 	return check(h, v, gva, n, true);
 }
 
+/* For the trace: what a hypercall copies first is its argument. */
+static inline void note(struct xe_host *h, uint64_t gva, size_t n)
+{
+	if (h->seen_len)
+		return;
+	h->seen_gva = gva;
+	h->seen_len = n < XE_TRACE_SEEN ? (uint32_t)n : XE_TRACE_SEEN;
+}
+
 static int copy_pages(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, uint8_t *buf, size_t n,
 		      bool write)
 {
 	if (check(h, v, gva, n, write))
 		return -EFAULT;
+	note(h, gva, n);
 	while (n) {
 		size_t k = in_page(gva, n);
 		uint8_t *p = translate(h, v, gva, write);
@@ -134,6 +144,11 @@ static int copy_pages(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, uint8_
 	return 0;
 }
 
+const uint8_t *xe_peek(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, size_t n)
+{
+	return in_page(gva, n) == n ? translate(h, v, gva, false) : NULL;
+}
+
 int xe_copy_from(struct xe_host *h, struct xe_vcpu *v, void *buf, uint64_t gva, size_t n)
 {
 	const uint8_t *p;
@@ -145,6 +160,7 @@ int xe_copy_from(struct xe_host *h, struct xe_vcpu *v, void *buf, uint64_t gva, 
 	p = translate(h, v, gva, false);
 	if (!p)
 		return -EFAULT;
+	note(h, gva, n);
 	memcpy(buf, p, n);
 	return 0;
 }
@@ -160,6 +176,7 @@ int xe_copy_to(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, const void *b
 	p = translate(h, v, gva, true);
 	if (!p)
 		return -EFAULT;
+	note(h, gva, n);
 	memcpy(p, buf, n);
 	return 0;
 }

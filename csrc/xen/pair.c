@@ -60,6 +60,9 @@ static bool is_busy(const struct xe_pair *p)
 static void ports_changed(struct xe_host *h, struct xe_pair *p)
 {
 	p->ports_version = ++h->ports_versions;
+	xe_domain_changed(h, p->primary);
+	if (p->backup)
+		xe_domain_changed(h, p->backup);
 }
 
 /* The primary's calls on its backup: right, then busy, then whether there is one. */

@@ -45,8 +45,12 @@ static void unlink_domain(struct xe_host *h, struct xe_domain *d)
 
 void xe_sched_queue(struct xe_host *h, struct xe_domain *d)
 {
-	bool want = d->ready_vcpus && xe_domain_runnable(d);
+	bool runs = xe_domain_runnable(d), want = runs && d->ready_vcpus;
 
+	if (runs != d->runs) {
+		d->runs = runs;
+		xe_domain_changed(h, d->id);
+	}
 	if (want == d->queued)
 		return;
 	d->queued = want;

@@ -92,6 +92,8 @@ void xe_host_timer_arm(struct xe_host *h, struct xe_timer *t, xe_ns at)
 	t->at = at;
 	t->order = h->timer_order++;
 	sift_up(h, h->ntimers++, t);
+	if (h->timer[0] == t)
+		*h->changed = true;
 }
 
 void xe_host_timer_set(struct xe_host *h, struct xe_timer *t, xe_ns at)

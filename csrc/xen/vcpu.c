@@ -37,6 +37,7 @@ int xe_vcpu_create(struct xe_host *h, struct xe_domain *d)
 		return -ENOMEM;
 	v->domain = d;
 	v->id = d->nvcpus;
+	v->trace_head = xe_trace_head(d->id, XE_TRACE_HYPERCALL, v->id, 0);
 	v->runstate = XE_OFFLINE;
 	v->runstate_since = h->now;
 	v->period = TICK;

@@ -195,7 +195,7 @@ class Core:
 
     def trace_packets(self, since: int = 0) -> tuple[int, int, bytes]:
         first = max(since, self.traced - 4)
-        record = struct.pack("=QQIIQQQ", 0, self.clock, 1, 0x10001, 0, 0, 0)
+        record = struct.pack("=QIBBH6Q", self.clock, 0x10001, 1, 0, 0, 0, 0, 0, 0, 0, 0)
         return first, self.traced, record * (self.traced - first)
 
     def log_info(self, domid: int) -> dict[str, int]:
@@ -219,7 +219,7 @@ def test_an_overrun_of_the_ring_is_counted() -> None:
         recorder_.follow()
     (recording,) = recorder_.recordings()
     assert recording.overrun == 3
-    assert len(recording.packets) == 48 * (4 + 4 + 4 + 4)
+    assert len(recording.packets) == 64 * (4 + 4 + 4 + 4)
 
 
 def test_recordings_end_and_the_last_are_kept() -> None:
@@ -231,7 +231,7 @@ def test_recordings_end_and_the_last_are_kept() -> None:
         core.clock += 60 * MS
         core.traced += 1
         taken = len(recorder_.recordings()[-1].packets)
-        assert taken == 48 * min(number + 1, 5)
+        assert taken == 64 * min(number + 1, 5)
         core.traced += 1
         assert len(recorder_.recordings()[-1].packets) == taken
         core.traced -= 1

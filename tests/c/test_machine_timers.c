@@ -25,7 +25,7 @@ static uint32_t create(bool privileged)
 
 static int64_t call(uint32_t d, uint32_t nr, uint64_t a, uint64_t b, uint64_t c)
 {
-	return xe_machine_hypercall(m, d, nr, (const uint64_t[5]){a, b, c});
+	return xe_machine_hypercall(m, d, 0, nr, (const uint64_t[5]){a, b, c});
 }
 
 static uint32_t bind_timer(uint32_t d)
@@ -100,7 +100,7 @@ static uint64_t run_all(void)
 	xe_assert(xe_domain_info(h, e, &i) == 0 && i.runnable);
 	upcalls(4 * XE_SECOND, at, node, 16);
 	xe_assert(xe_domain_info(h, e, &i) == 0 && !i.runnable && i.crashed);
-	hash = xe_machine_counters(m)->trace_hash;
+	hash = xe_machine_trace(m)->hash;
 	xe_machine_destroy(m);
 	return hash;
 }

@@ -46,7 +46,7 @@ class Run:
     def last_record(self) -> int:
         return max((record[0] for record in self.core.trace()), default=0)
 
-    def records(self, since: int) -> list[tuple[int, ...]]:
+    def records(self, since: int) -> list[tuple[Any, ...]]:
         return self.core.trace(since + 1)
 
     def names(self) -> list[str]:

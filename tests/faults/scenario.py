@@ -75,7 +75,7 @@ def watch_segments(system: System, node: int, since: int) -> list[str]:
     records = system.machine.core.trace(since)
     answers: dict[int, set[int]] = {}
     problems = []
-    for _, _, kind, at, a, b, _ in records:
+    for _, _, kind, at, _, _, (a, b, *_) in records:
         if at != node or kind != PACKET_IN:
             continue
         flags, seq = a >> 32, b >> 32

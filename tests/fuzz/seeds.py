@@ -1,6 +1,6 @@
 """Writes first inputs for the fuzzers, and the dictionary of fuzz_wrappers, into a folder.
 
-The operation numbers are read from the enum in fuzz_wrappers.c, so they cannot drift.
+The operation numbers are read from the enums of the fuzzers, so they cannot drift.
 """
 
 from __future__ import annotations
@@ -160,7 +160,64 @@ def tcp(rng: random.Random) -> bytes:
     return rng.randbytes(rng.randrange(40, 300))
 
 
-MAKERS = {"wrappers": wrappers, "wire": wire, "tcp": tcp}
+class Calls:
+    """A list of operations of fuzz_hypercall as bytes. A value below 104 is itself."""
+
+    def __init__(self, rng: random.Random) -> None:
+        source = HERE / "fuzz_hypercall.c"
+        self.op = operations(source)
+        found = re.findall(r"\{XE_ABI_hypercall_(\w+), (\w+), (\d+), (\d+)\}", source.read_text())
+        self.calls = {name: (form, int(ops), int(words)) for name, form, ops, words in found}
+        self.rng = rng
+        self.bytes = bytearray()
+
+    def do(self, name: str, *args: int) -> None:
+        """Appends an operation."""
+        self.bytes += bytes((self.op[name], *args))
+
+    def value(self) -> bytes:
+        """One that some_value reads: a small number, or what means something, with its bytes."""
+        if self.rng.random() < 0.4:
+            return bytes((self.rng.randrange(8),))
+        return bytes((self.rng.randrange(104, 240), *(self.rng.randrange(64) for _ in range(2))))
+
+    def call(self, name: str, op: int | None = None, words: bytes = b"") -> None:
+        """A call with its argument; words that are not given are drawn."""
+        form, ops, count = self.calls[name]
+        draw = self.rng.randrange
+        which = list(self.calls).index(name)
+        number = draw(ops or 1) if op is None else op
+        self.do("CALL_TYPED", which, draw(200), draw(3), number)
+        if name == "domctl":
+            self.bytes += bytes((self.rng.choice((1, 2, 3, 4, 5, 11, 15, 17, 27)), draw(6)))
+            count = 6
+        for _ in range(0 if words else count):
+            self.bytes += bytes((draw(256),)) + self.value()
+        self.bytes += words
+        if form == "REGISTERS":
+            for _ in range(4):
+                self.bytes += self.value()
+        elif form == "OP_ID_ARG":
+            self.bytes.append(draw(3))
+        elif form == "LIST":
+            self.bytes += bytes((draw(2), 0, 0, 0))
+
+
+def hypercall(rng: random.Random) -> bytes:
+    """A dozen calls, some time, and the toolstack now and then."""
+    calls = Calls(rng)
+    favourite = rng.choice(list(calls.calls))
+    for _ in range(rng.randrange(4, 16)):
+        calls.call(favourite if rng.random() < 0.5 else rng.choice(list(calls.calls)))
+        kind = rng.choice(
+            ("TIME", "PAUSE", "UNPAUSE", "POKE", "GRANT", "CONNECT", "PROTECT", "UPCALL", "VZS", "")
+        )
+        if kind and rng.random() < 0.5:
+            calls.do(kind, *(rng.randrange(256) for _ in range(4)))
+    return bytes(calls.bytes)
+
+
+MAKERS = {"wrappers": wrappers, "wire": wire, "tcp": tcp, "hypercall": hypercall}
 
 
 def dictionary() -> str:

@@ -191,11 +191,13 @@ class Machine:
     def watch_fd(self, fd: int, readable: bool, writable: bool) -> None: ...
     @property
     def trace_index(self) -> int: ...  # of the next record
-    def trace(self, since: int = 0) -> list[tuple[int, int, int, int, int, int, int]]:
-        """Records (index, time, kind, node, a, b, c) of the ring from index `since` on."""
+    def trace(self, since: int = 0) -> list[tuple[int, int, int, int, int, int, tuple[int, ...]]]:
+        """Records (index, time, kind, node, vcpu, nr, a) of the ring from index `since` on."""
+    def trace_records(self, since: int = 0, most: int = 65536) -> tuple[int, int, bytes]:
+        """The same as bytes, at most `most`: the first index that the ring still had, the one after
+        the last, and records struct "=QIBBH6Q": time, node, kind, vcpu, nr, a."""
     def trace_packets(self, since: int = 0) -> tuple[int, int, bytes]:
-        """Packets at hosts in the ring from index `since` on: the first index that the ring still
-        had, the one after the last, and records struct "=QQIIQQQ" as in `trace`."""
+        """Packets at hosts, as `trace_records` gives them."""
 
 class Hypercaller:
     """The hypercalls of one virtual CPU."""

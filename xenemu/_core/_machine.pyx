@@ -34,18 +34,21 @@ cdef extern from "machine.h" nogil:
         bint real
         uint32_t trace_records
     struct xe_trace_record:
-        uint64_t index
         xe_ns time
-        uint32_t kind
         uint32_t node
-        uint64_t a
-        uint64_t b
-        uint64_t c
+        uint8_t kind
+        uint8_t vcpu
+        uint16_t nr
+        uint64_t a[6]
+    struct xe_trace:
+        const xe_trace_record *record
+        uint64_t mask
+        uint64_t count
+        uint64_t hash
     struct xe_machine_counters:
         uint64_t events
         uint64_t packets
         uint64_t drops[8]
-        uint64_t trace_hash
     struct xe_work:
         uint32_t kind
         uint32_t node
@@ -162,8 +165,7 @@ cdef extern from "machine.h" nogil:
     xe_ns xe_machine_now(const xe_machine *m)
     xe_ns xe_machine_clock(const xe_machine *m)
     const xe_machine_counters *xe_machine_counters_ "xe_machine_counters"(const xe_machine *m)
-    const xe_trace_record *xe_machine_trace(const xe_machine *m, uint64_t since, uint64_t *first,
-                                            uint64_t *count, uint32_t *mask)
+    const xe_trace *xe_machine_trace(const xe_machine *m)
     int xe_machine_capture(xe_machine *m, bint on)
     size_t xe_machine_captured(const xe_machine *m, const uint8_t **records)
     void xe_machine_capture_drain(xe_machine *m)
@@ -258,6 +260,12 @@ cdef int64_t check(int64_t rc) except -1:
     raise OSError(-rc, strerror(-rc))
 
 
+cdef uint64_t first_record(const xe_trace *t, uint64_t since) noexcept:
+    """The first one from `since` on that is in the ring still."""
+    cdef uint64_t oldest = t.count - t.mask - 1 if t.count > t.mask else 0
+    return min(max(since, oldest), t.count)
+
+
 cdef void store_reached(void *ctx) noexcept with gil:
     (<Machine>ctx)._store_callback()
 
@@ -314,7 +322,7 @@ cdef class Machine:
     @property
     def trace_hash(self):
         self._open()
-        return xe_machine_counters_(self._m).trace_hash
+        return xe_machine_trace(self._m).hash
 
     @property
     def event_index(self):
@@ -770,42 +778,52 @@ cdef class Machine:
         self._open()
         check(xe_machine_watch(self._m, fd, readable, writable))
 
+    # trace
+
     @property
     def trace_index(self):
-        cdef uint64_t first, count
-        cdef uint32_t mask
         self._open()
-        xe_machine_trace(self._m, 0, &first, &count, &mask)
-        return first + count
-
-    def trace_packets(self, uint64_t since=0):
-        cdef uint64_t first, count, i
-        cdef uint32_t mask
-        cdef const xe_trace_record *t
-        cdef const xe_trace_record *r
-        cdef size_t used = 0
-        cdef bytearray found = bytearray()
-        self._open()
-        t = xe_machine_trace(self._m, since, &first, &count, &mask)
-        for i in range(first, first + count):
-            r = &t[i & mask]
-            if r.node & XE_NODE_HOST and r.kind <= XE_TRACE_PACKET_OUT:
-                found += (<const char *>r)[:sizeof(xe_trace_record)]
-        return first, first + count, bytes(found)
+        return xe_machine_trace(self._m).count
 
     def trace(self, uint64_t since=0):
-        cdef uint64_t first, count, i
-        cdef uint32_t mask
-        cdef const xe_trace_record *t
+        cdef const xe_trace *t
         cdef const xe_trace_record *r
+        cdef uint64_t i
         self._open()
-        t = xe_machine_trace(self._m, since, &first, &count, &mask)
+        t = xe_machine_trace(self._m)
         result = []
-        for i in range(first, first + count):
-            r = &t[i & mask]
-            result.append((r.index, r.time, r.kind, r.node, r.a, r.b, r.c))
+        for i in range(first_record(t, since), t.count):
+            r = &t.record[i & t.mask]
+            result.append((i, r.time, r.kind, r.node, r.vcpu, r.nr,
+                           (r.a[0], r.a[1], r.a[2], r.a[3], r.a[4], r.a[5])))
         return result
 
+    def trace_records(self, uint64_t since=0, uint64_t most=65536):
+        cdef const xe_trace *t
+        cdef uint64_t first, last, part
+        self._open()
+        t = xe_machine_trace(self._m)
+        first = first_record(t, since)
+        last = first + min(most, t.count - first)
+        part = min(last - first, t.mask + 1 - (first & t.mask))
+        found = (<const char *>&t.record[first & t.mask])[:part * sizeof(xe_trace_record)]
+        if part < last - first:
+            found += (<const char *>t.record)[:(last - first - part) * sizeof(xe_trace_record)]
+        return first, last, found
+
+    def trace_packets(self, uint64_t since=0):
+        cdef const xe_trace *t
+        cdef const xe_trace_record *r
+        cdef uint64_t first, i
+        cdef bytearray found = bytearray()
+        self._open()
+        t = xe_machine_trace(self._m)
+        first = first_record(t, since)
+        for i in range(first, t.count):
+            r = &t.record[i & t.mask]
+            if r.node & XE_NODE_HOST and r.kind <= XE_TRACE_PACKET_OUT:
+                found += (<const char *>r)[:sizeof(xe_trace_record)]
+        return first, t.count, bytes(found)
 
 # A Hypercaller is called by CPython's vectorcall protocol, which makes no tuple of the arguments.
 

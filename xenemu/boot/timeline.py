@@ -17,7 +17,7 @@ from xenemu.boot.system import System
 from xenemu.vmm import Event
 
 LANES = ("client", "VMM", "primary", "backup")
-RECORD = struct.Struct("=QQIIQQQ")  # struct xe_trace_record
+RECORD = struct.Struct("=QIBBH6Q")  # struct xe_trace_record
 SENT = 2  # XE_TRACE_PACKET_OUT
 MAX_PACKETS = 20_000
 # phase, lane, the events that begin it (the last of them counts), the event that ends it
@@ -215,7 +215,7 @@ def _packets(recording: Recording, system: System) -> Iterable[Packet]:
     first, last = recording.origin - LEAD_NS, recording.end
     ends: dict[tuple[int, int, bool], int] = {}  # of what was sent, or received, so far
     acked: dict[tuple[int, int, bool], int] = {}
-    for _, time, kind, node, a, b, c in RECORD.iter_unpack(bytes(recording.packets)):
+    for time, node, kind, _, _, a, b, c, *_ in RECORD.iter_unpack(bytes(recording.packets)):
         sent = kind == SENT
         port = (c >> 16 if sent else c) & 0xFFFF
         way, back = (node, port, sent), (node, port, not sent)

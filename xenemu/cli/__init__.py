@@ -1,6 +1,7 @@
 """The command line."""
 
-from xenemu.cli import crash, diagnosis, sweep, timeline, upgrade  # they register their commands
+# They register their commands.
+from xenemu.cli import crash, diagnosis, sweep, timeline, trace, upgrade
 from xenemu.cli.app import main
 
-__all__ = ["crash", "diagnosis", "main", "sweep", "timeline", "upgrade"]
+__all__ = ["crash", "diagnosis", "main", "sweep", "timeline", "trace", "upgrade"]

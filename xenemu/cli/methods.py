@@ -1,5 +1,6 @@
 """What the control socket can do to a System."""
 
+import base64
 import errno
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from xenemu.cli.server import Call, Method
 from xenemu.cli.upgrade_method import start_upgrade
 
 Params = dict[str, Any]
+TRACE_MOST = 8192  # records in one answer
 
 
 def failed(error: OSError) -> RpcError:
@@ -46,6 +48,7 @@ class Methods:
             "events": self._guarded(self._events),
             "exec": self._guarded(self._exec),
             "timeline": self._guarded(self._timeline),
+            "trace": self._guarded(self._trace),
             "upgrade": self._guarded(self._upgrade),
             "stop": self._guarded(self._end),
             **{name: self._guarded(each) for name, each in diagnosis_table(self._system).items()},
@@ -101,6 +104,22 @@ class Methods:
         if number is not None and not isinstance(number, int):
             raise TypeError("recovery is a number")
         call.result(timeline_of(self._system, number).as_dict())
+
+    def _trace(self, call: Call, params: Params) -> None:
+        since = params.get("since", 0)
+        if not isinstance(since, int) or not 0 <= since < 1 << 63:
+            raise TypeError("since is an index")
+        core = self._system.machine.core
+        first, following, records = core.trace_records(since, TRACE_MOST)
+        answer: dict[str, object] = {
+            "first": first,
+            "next": following,
+            "count": core.trace_index,
+            "records": base64.b64encode(records).decode(),
+        }
+        if params.get("domain") is not None:
+            answer["domain"] = self._system.find(text(params, "domain"))
+        call.result(answer)
 
     def _upgrade(self, call: Call, params: Params) -> None:
         start_upgrade(self._system, call, params)

@@ -35,7 +35,7 @@ UPGRADE_SECONDS = 300.0
 START_SECONDS = 0.05  # of a service that is started again
 
 Arrive = Callable[[Point], bool]
-Record = tuple[int, int, int, int, int, int, int]  # index, time, kind, node, a, b, c
+Record = tuple[int, int, int, int, int, int, tuple[int, ...]]  # as core.trace gives them
 
 
 def fenced_that_spoke(trace: Iterable[Record]) -> list[str]:
@@ -43,7 +43,7 @@ def fenced_that_spoke(trace: Iterable[Record]) -> list[str]:
     the service's address was theirs again."""
     fenced: set[int] = set()
     spoke: dict[int, None] = {}
-    for _, _, kind, node, a, _, c in trace:
+    for _, _, kind, node, _, _, (a, _, c, *_) in trace:
         if kind == FENCE:
             fenced.add(node)
         elif kind == PATH and a == SERVICE_IP:
