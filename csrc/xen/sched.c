@@ -16,7 +16,7 @@
 #include "base/assert.h"
 #include "xen/internal.h"
 
-enum { MAX_POLL = 128, MAX_PCPU = 4095 };
+enum { MAX_POLL = 128 };
 
 /* ---- the run queue ---- */
 

@@ -11,6 +11,7 @@ import pytest
 
 from xenemu import Domain, HypercallError, Machine
 from xenemu.xen import PAGE_SIZE
+from xenemu.xen.structs.xen import shared_info, vcpu_guest_context, vcpu_info
 
 UNMAPPED = 0xDEAD_BEEF_000  # the lower half of a guest's addresses is empty
 XEN_VA = 0xFFFF_8300_0000_0000
@@ -70,6 +71,46 @@ def read_only(domain: Domain, value: Any) -> int:
 def back(domain: Domain, value: Any, gva: int) -> Any:
     """What lies at gva, as a struct like `value`."""
     return type(value).from_buffer_copy(domain.read(gva, ctypes.sizeof(value)))
+
+
+def map_frame(domain: Domain, mfn: int, flags: int = PRESENT_RW) -> int:
+    """Where the domain, which may, has mapped a frame."""
+    page = domain.alloc_page()
+    domain.hypercall.update_va_mapping(page, mfn << 12 | flags)
+    return page
+
+
+def write_bit(domain: Domain, at: int, bit: int, on: bool) -> None:
+    """Sets or clears a bit of a bitmap in the domain's memory."""
+    at += bit // 8
+    byte = domain.read(at, 1)[0]
+    domain.write(at, bytes([byte | 1 << bit % 8 if on else byte & ~(1 << bit % 8)]))
+
+
+def mask(domain: Domain, port: int, on: bool = True) -> None:
+    """What a kernel does to its shared_info so that a port makes no upcalls."""
+    page = map_frame(domain, domain.info.shared_info_frame)
+    write_bit(domain, page + shared_info.evtchn_mask.offset, port, on)
+
+
+def mask_upcalls(domain: Domain, vcpu: int = 0, on: bool = True) -> None:
+    """Likewise, so that a virtual CPU takes none at all."""
+    page = map_frame(domain, domain.info.shared_info_frame)
+    at = page + ctypes.sizeof(vcpu_info) * vcpu + vcpu_info.evtchn_upcall_mask.offset
+    domain.write(at, bytes([on]))
+
+
+def bring_up(domain: Domain, vcpu: int) -> None:
+    """Makes one of its virtual CPUs run, with the page tables of the first."""
+    context = vcpu_guest_context(flags=4)  # in kernel mode
+    context.ctrlreg[3] = domain.mfn_at(domain.start_info.pt_base) << 12
+    domain.hypercall.vcpu_op.initialise(vcpuid=vcpu, ctxt=context)
+    domain.hypercall.vcpu_op.up(vcpuid=vcpu)
+
+
+def is_pending(domain: Domain, port: int) -> bool:
+    """Its bit in shared_info."""
+    return bool(domain.shared_info.evtchn_pending[port // 64] >> port % 64 & 1)
 
 
 def ports_of(machine: Machine, domain: Domain, most: int = 64) -> list[Any]:
