@@ -5,13 +5,13 @@ import signal
 from hypothesis import HealthCheck, settings
 
 # No deadlines: nothing timed decides a test. The same examples are drawn each time; `long` draws
-# others, and many: pytest --hypothesis-profile=long tests/models
+# others, of over 100,000 steps for each state machine: pytest --hypothesis-profile=long tests/models
 settings.register_profile("default", deadline=None, derandomize=True)
 settings.register_profile(
     "long",
     deadline=None,
-    max_examples=2000,
-    stateful_step_count=80,
+    max_examples=1500,
+    stateful_step_count=100,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("default")

@@ -178,6 +178,14 @@ static inline uint64_t xe_adjust_entry(unsigned level, uint64_t pte)
 	return pte | XE_PTE_USER | (level == 4 ? XE_PTE_ACCESSED : 0);
 }
 
+/* A level 1 entry that was checked: what is no RAM is never cached. */
+static inline uint64_t xe_uncache_io(uint64_t pte)
+{
+	bool cached = !(pte & XE_PTE_PCD) && (pte & XE_PTE_CACHE) != XE_PTE_PAT;
+
+	return xe_pte_mfn(pte) < XE_LOW_FRAMES && cached ? pte | XE_PTE_PCD | XE_PTE_PWT : pte;
+}
+
 /* The level 1 entry at a guest address, or at a machine address, becomes `pte` or `new`, whose
  * references are the caller's. -EINVAL where there is no such entry. */
 int xe_grant_pte_set(struct xe_host *h, struct xe_vcpu *v, uint64_t addr, bool is_machine_addr,

@@ -70,6 +70,7 @@ void xe_put_domain(struct xe_host *h, struct xe_domain *d)
 	while (h->top && !h->domain[h->top - 1])
 		h->top--;
 	xe_grant_free_frames(h, d);
+	xe_unclaim(h, d);
 	xe_domain_free(d);
 	xe_send_virq(h, 0, XE_ABI_virq_DOM_EXC);
 }
@@ -159,8 +160,9 @@ int xe_domain_create(struct xe_host *h, const struct xe_domain_config *cfg, uint
 		if (!ip)
 			return -ENOMEM;
 	}
-	r = xe_domain_alloc(h, xe_domset_free(&h->domains, 0), cfg->max_vcpus ? cfg->max_vcpus : 1,
-			    &d);
+	/* Only the first one ever is domain 0, so that a pair's backup 0 means none. */
+	r = xe_domain_alloc(h, xe_domset_free(&h->domains, h->generations ? 1 : 0),
+			    cfg->max_vcpus ? cfg->max_vcpus : 1, &d);
 	if (r)
 		return r;
 	remember_config(d, cfg);

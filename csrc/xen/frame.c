@@ -14,7 +14,7 @@
  *
  * Invariants: a free frame has no owner, count 0 and its bit set in its chunk; a frame handed out
  * reads as zero. The host owns table and bitmaps, the machine owns the memory itself.
- * Frame 0 is never given out: mfn 0 means "none" everywhere.
+ * The first MiB is never given out, as on a PC: so mfn 0 means "none" everywhere.
  * Left out: NUMA, colouring, scrubbing in idle time. */
 #include <errno.h>
 #include <stdlib.h>
@@ -39,10 +39,12 @@ int xe_frames_create(struct xe_host *h)
 			h->chunk[c].free[i / 64] |= 1ull << (i % 64);
 		h->chunk[c].nfree = (uint32_t)n;
 	}
-	h->chunk[0].free[0] &= ~1ull;
-	h->chunk[0].nfree--;
-	h->frame[0].owner = XE_NO_DOMAIN;
-	h->nfree = h->nframes - 1;
+	for (uint64_t i = 0; i < XE_LOW_FRAMES; i++) {
+		h->chunk[0].free[i / 64] &= ~(1ull << (i % 64));
+		h->frame[i].owner = XE_ABI_domid_IO;
+	}
+	h->chunk[0].nfree -= XE_LOW_FRAMES;
+	h->nfree = h->nframes - XE_LOW_FRAMES;
 	return 0;
 }
 

@@ -15,7 +15,7 @@ int xe_host_create(struct xe_host **out, const struct xe_host_config *cfg)
 	struct xe_host *h = NULL;
 	int r = -EINVAL;
 
-	if (!cfg->memory || cfg->frames < 2 || cfg->frames > UINT32_MAX)
+	if (!cfg->memory || cfg->frames <= XE_LOW_FRAMES || cfg->frames > UINT32_MAX)
 		goto out;
 	r = -ENOMEM;
 	h = calloc(1, sizeof(*h));

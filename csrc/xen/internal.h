@@ -27,6 +27,9 @@
 #define XE_PTE_USER 4ull
 #define XE_PTE_ACCESSED 0x20ull
 #define XE_PTE_AD 0x60ull
+#define XE_PTE_PWT 8ull
+#define XE_PTE_PCD 0x10ull
+#define XE_PTE_PAT 0x80ull
 #define XE_PTE_CACHE 0x98ull /* PWT, PCD, and PAT, which is PSE above level 1 */
 #define XE_PTE_GLOBAL 0x100ull
 #define XE_PTE_GUEST_KERNEL (1ull << 52) /* as Xen marks entries without USER */
@@ -42,6 +45,7 @@
 
 enum {
 	XE_NO_DOMAIN = 0xffff,
+	XE_LOW_FRAMES = 256, /* the first MiB of a PC: no RAM, DOMID_IO's */
 	XE_FRAME_DIRTY = 1,   /* free, and its memory may not be zero */
 	XE_FRAME_GRANTED = 2, /* was mapped by grant: never part of a log */
 	XE_FRAME_KEPT = 4,    /* ours beyond its last reference, until xe_free_kept */

@@ -169,7 +169,8 @@ void xe_unclaim(struct xe_host *h, struct xe_domain *d)
 	d->claimed = 0;
 }
 
-/* So that the domain, and nobody else, can get up to `pages` in all. */
+/* So that the domain, and nobody else, can get up to `pages` in all; a zombie keeps its claim until
+ * it is gone. */
 static int claim(struct xe_host *h, struct xe_domain *d, uint64_t pages)
 {
 	uint64_t more = pages - d->tot_pages;
@@ -199,7 +200,7 @@ static int64_t claim_pages(struct xe_host *h, struct xe_vcpu *v, uint64_t gva)
 		return -EINVAL;
 	if (!v->domain->privileged)
 		return -EPERM;
-	return d->dying ? -EINVAL : claim(h, d, r.nr_extents);
+	return claim(h, d, r.nr_extents);
 }
 
 static int64_t pod_target(struct xe_host *h, struct xe_vcpu *v, uint64_t gva)

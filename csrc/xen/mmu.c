@@ -39,6 +39,8 @@ static int mod_entry(struct xe_host *h, struct xe_domain *d, uint32_t owner, xe_
 			       : xe_get_table_entry(h, table, new);
 		if (r)
 			return r;
+		if (level == 1)
+			new = xe_uncache_io(new);
 	}
 	*slot = new | ad;
 	if (!(old & XE_PTE_PRESENT))

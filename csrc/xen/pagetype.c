@@ -201,7 +201,7 @@ static int get_l1_entries(struct xe_host *h, struct step *s)
 		r = xe_get_l1_entry(h, d, d->id, e[s->i]);
 		if (r)
 			return r;
-		e[s->i] = xe_adjust_entry(1, e[s->i]);
+		e[s->i] = xe_uncache_io(xe_adjust_entry(1, e[s->i]));
 	}
 	return 0;
 }

@@ -7,7 +7,8 @@
  *
  * Invariants: the references that entries hold equal the entries; a grant's entry is like any other,
  * only that the grant code took its references.
- * Left out: MMIO, cache attributes (the control domain may set them, to no effect). */
+ * Left out: MMIO but the first MiB, which is empty; cache attributes (the control domain may set
+ * them, to no effect). */
 #include <errno.h>
 
 #include "base/assert.h"
@@ -26,6 +27,16 @@ static bool may_map(struct xe_host *h, const struct xe_domain *d, uint32_t owner
 	return o && o->privileged;
 }
 
+/* Frames that are no RAM: whoever has the hardware may map them, and nobody counts it. */
+static int map_io(struct xe_host *h, const struct xe_domain *d, uint32_t owner)
+{
+	const struct xe_domain *o = xe_domain(h, owner);
+
+	if (owner == XE_ABI_domid_IO)
+		o = h->current ? h->current->domain : d;
+	return o && o->privileged && d->privileged ? 0 : -EPERM;
+}
+
 int xe_get_l1_entry(struct xe_host *h, const struct xe_domain *d, uint32_t owner, uint64_t pte)
 {
 	xe_mfn mfn = xe_pte_mfn(pte);
@@ -34,6 +45,8 @@ int xe_get_l1_entry(struct xe_host *h, const struct xe_domain *d, uint32_t owner
 
 	if (!cached && !d->privileged)
 		return -EINVAL;
+	if (mfn < XE_LOW_FRAMES)
+		return map_io(h, d, owner);
 	if (mfn >= h->nframes)
 		return mfn == XE_PTE_MFN >> XE_PAGE_SHIFT ? -EINVAL : -EPERM;
 	if (!xe_get_any_page(h, mfn))
@@ -52,7 +65,7 @@ int xe_get_l1_entry(struct xe_host *h, const struct xe_domain *d, uint32_t owner
 
 void xe_put_l1_entry(struct xe_host *h, uint64_t pte)
 {
-	if (!(pte & XE_PTE_PRESENT))
+	if (!(pte & XE_PTE_PRESENT) || xe_pte_mfn(pte) < XE_LOW_FRAMES)
 		return;
 	if (pte & XE_PTE_RW)
 		xe_put_page_type(h, xe_pte_mfn(pte));

@@ -557,6 +557,17 @@ static void test_others(void)
 	stop(&f);
 }
 
+/* It may be destroyed by the toolstack; who comes next is not the control domain. */
+static void test_domain_0_is_the_first(void)
+{
+	struct fix f;
+
+	start(&f, FRAMES, true);
+	xe_assert(xe_domain_destroy(f.h, 0) == 0 && guest(&f) == 1);
+	xe_assert(!info(&f, 0).exists);
+	stop(&f);
+}
+
 int main(void)
 {
 	test_create();
@@ -568,6 +579,7 @@ int main(void)
 	test_frames();
 	test_zombie();
 	test_others();
+	test_domain_0_is_the_first();
 	puts("domctl: ok");
 	return 0;
 }

@@ -334,7 +334,7 @@ static void test_va(struct fix *f, uint32_t d, uint32_t e)
 	xe_assert(set_va(f, d, VA(FIRST) + 123, own << 12 | RO) == 0);
 	xe_assert(set_va(f, d, VA(FIRST), foreign << 12 | RO) == -EBUSY);
 	xe_assert(set_va(f, d, VA(FIRST), f->frames << 12 | RO) == -EPERM &&
-		  set_va(f, d, VA(FIRST), RO) == -EBUSY);
+		  set_va(f, d, VA(FIRST), RO) == -EPERM);
 	xe_assert(set_va(f, d, VA(FIRST), 0xffffffffffull << 12 | RO) == -EINVAL);
 	xe_assert(set_va(f, d, VA(FIRST), (f->h->nframes - 1) << 12 | RO) == -EBUSY); /* free */
 	/* flushes: after the change; a mask is read */
@@ -358,6 +358,29 @@ static void test_va(struct fix *f, uint32_t d, uint32_t e)
 	xe_assert(ext(f, e, PIN1, foreign) == -EINVAL); /* writable elsewhere */
 	xen_check(f->h);
 	xe_assert(set_va(f, 0, VA(FIRST), 0) == 0);
+	xen_check(f->h);
+}
+
+/* The first MiB is no RAM: the control domain's to map, uncached, in its own name or DOMID_IO's. */
+static void test_low_memory(struct fix *f, uint32_t d)
+{
+	xe_mfn own = mfn_of(f, 0, VA(FIRST + 40));
+	uint64_t *e, v = 7;
+	bool rw;
+
+	for (xe_mfn m = 0; m < XE_LOW_FRAMES; m += XE_LOW_FRAMES - 1) {
+		xe_assert(set_va(f, d, VA(FIRST + 40), m << 12 | RW) == -EPERM);
+		xe_assert(set_va(f, 0, VA(FIRST + 40), m << 12 | RW) == 0);
+		xe_assert(mfn_of(f, 0, VA(FIRST + 40)) == m && !f->h->frame[m].count_info);
+		xe_assert(!xe_walk(f->h, xe_domain(f->h, 0)->vcpu[0], VA(FIRST + 40), &e, &rw));
+		xe_assert((*e & XE_PTE_CACHE) == (XE_PTE_PCD | XE_PTE_PWT));
+		xe_assert(xe_guest_write(f->h, 0, VA(FIRST + 40), &v, 8) == 0);
+		xe_assert(ext(f, 0, PIN1, m) == -EINVAL);
+	}
+	xe_assert(hc(f, 0, 22, VA(FIRST + 40), 1 << 12 | RW, 0, XE_ABI_domid_IO) == 0);
+	xe_assert(hc(f, 0, 22, VA(FIRST + 40), 1 << 12 | RW, 0, XE_ABI_domid_XEN) == -EPERM);
+	xe_assert(hc(f, 0, 22, VA(FIRST + 40), 1 << 12 | RW, 0, d) == -EPERM);
+	xe_assert(set_va(f, 0, VA(FIRST + 40), own << 12 | RW) == 0);
 	xen_check(f->h);
 }
 
@@ -668,6 +691,7 @@ int main(void)
 	test_linear(&f, d);
 	test_update_rules(&f, d, e);
 	test_va(&f, d, e);
+	test_low_memory(&f, d);
 	test_grant_entries(&f, d);
 	test_descriptors(&f, d);
 	test_ext_ops(&f, d, e);

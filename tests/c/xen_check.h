@@ -38,7 +38,11 @@ static inline void count_l1_entry(const struct xe_host *h, struct xen_refs *r, x
 	xe_mfn mfn = xe_pte_mfn(pte);
 	const struct xe_frame *f = &h->frame[mfn];
 
-	xe_assert(mfn && mfn < h->nframes && f->owner != XE_NO_DOMAIN && d);
+	xe_assert(mfn < h->nframes && f->owner != XE_NO_DOMAIN && d);
+	if (mfn < XE_LOW_FRAMES) {
+		xe_assert(d->privileged);
+		return;
+	}
 	xe_assert(!f->log || xe_log_may_map((struct xe_host *)(uintptr_t)h, d, f));
 	r[mfn].page++;
 	if (pte & XE_PTE_RW)
@@ -200,7 +204,7 @@ static inline uint64_t kept_frames(const struct xe_host *h, const struct xe_doma
 
 static inline void count_refs(const struct xe_host *h, struct xen_refs *r)
 {
-	for (xe_mfn m = 1; m < h->nframes; m++) {
+	for (xe_mfn m = XE_LOW_FRAMES; m < h->nframes; m++) {
 		const struct xe_frame *f = &h->frame[m];
 
 		r[m].page += f->count_info & XE_PGC_ALLOCATED ? 1 : 0;
@@ -278,11 +282,11 @@ static inline void check_tlb(struct xe_host *h, const struct xe_vcpu *v)
 static inline void xen_check(struct xe_host *h)
 {
 	struct xen_refs *r = calloc(h->nframes, sizeof(*r));
-	uint64_t used = 1;
+	uint64_t used = XE_LOW_FRAMES;
 
 	xe_assert(r);
 	count_refs(h, r);
-	for (xe_mfn m = 1; m < h->nframes; m++)
+	for (xe_mfn m = XE_LOW_FRAMES; m < h->nframes; m++)
 		check_frame(h, &r[m], m);
 	for (uint32_t i = 0; i < h->top; i++) {
 		const struct xe_domain *d = h->domain[i];

@@ -17,6 +17,7 @@ NOBODY = 0xFFFF
 
 PGC_ALLOCATED = 1 << 63
 COUNT = (1 << 57) - 1
+TYPE_COUNT = (1 << 40) - 1  # above it: uses as a linear page table
 TYPES = ("none", "l1", "l2", "l3", "l4", "seg_desc", "shared", "writable")
 PINNED, VALIDATED = 1 << 59, 1 << 58
 
@@ -154,8 +155,8 @@ class Machine:
             owner=None if owner == NOBODY else owner,
             allocated=bool(count & PGC_ALLOCATED),
             count=count & COUNT,
-            type=TYPES[kind >> 61] if kind & COUNT else "none",
-            type_count=kind & COUNT,
+            type=TYPES[kind >> 61] if kind & TYPE_COUNT else "none",
+            type_count=kind & TYPE_COUNT,
             pinned=bool(kind & PINNED),
             validated=bool(kind & VALIDATED),
             pfn=pfn,
