@@ -5,7 +5,7 @@ import signal
 from hypothesis import HealthCheck, settings
 
 # No deadlines: nothing timed decides a test. The same examples are drawn each time; `long` draws
-# others, of over 100,000 steps for each state machine: pytest --hypothesis-profile=long tests/models
+# others, over 100,000 steps of each state machine: pytest --hypothesis-profile=long tests/models
 settings.register_profile("default", deadline=None, derandomize=True)
 settings.register_profile(
     "long",
