@@ -16,6 +16,7 @@ from oracle.scripts.events import events, fifo
 from oracle.scripts.grants import grants
 from oracle.scripts.memory import memory
 from oracle.scripts.mmu import mmu
+from oracle.scripts.unserved import unserved
 from oracle.topics import TOPICS
 
 
@@ -38,5 +39,6 @@ SCRIPTS: dict[str, Callable[[], Script]] = {
     "grants": grants,
     "memory": memory,
     "mmu": mmu,
+    "unserved": unserved,
     **{f"random-{name}": lambda name=name: random(name) for name in TOPICS},  # type: ignore[misc]
 }
