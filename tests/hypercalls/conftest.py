@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from hypercalls import support
 
-from xenemu import Domain
+from xenemu import Domain, Machine
 
 
 @pytest.fixture
@@ -32,3 +32,16 @@ def readonly_page(xen_domain: Domain) -> int:
 def straddling(xen_domain: Domain) -> Callable[[int], int]:
     """`straddling(n)`: an address n bytes before the end of a page whose next one is not mapped."""
     return lambda n: support.straddling(xen_domain, bytes(n), mapped=False, first=n)
+
+
+@pytest.fixture
+def zombie(xen_machine: Machine) -> Domain:
+    """A domain that is dying as long as the control domain has one of its frames mapped."""
+    domain = xen_machine.create_domain()
+    page = xen_machine.control.alloc_page()
+    xen_machine.control.hypercall.update_va_mapping_otherdomain(
+        page, domain.mfn(9) << 12 | support.PRESENT_RO, 0, domid=domain.id
+    )
+    domain.destroy()
+    assert domain.info.dying
+    return domain
