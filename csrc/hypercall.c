@@ -108,7 +108,7 @@ static int64_t do_multicall(struct xe_host *h, struct xe_vcpu *v, const uint64_t
 		r = xe_copy_to(h, v, gva + offsetof(struct xe_multicall_entry, result), &e.result,
 			       sizeof(e.result));
 		if (e.op == XE_ABI_hypercall_iret)
-			return (int64_t)e.result;
+			return (int32_t)e.result; /* as wide as Xen's */
 		if (r)
 			return r;
 	}

@@ -446,6 +446,8 @@ int xe_frame_info(const struct xe_host *h, xe_mfn mfn, struct xe_frame_info *out
 		return -EINVAL;
 	f = &h->frame[mfn];
 	*out = (struct xe_frame_info){f->owner, f->count_info, f->type_info, f->m2p};
+	if (!f->count_info && !f->owner)
+		out->owner = XE_NO_DOMAIN; /* never used */
 	return 0;
 }
 

@@ -17,6 +17,7 @@ from oracle.scripts.grants import grants
 from oracle.scripts.memory import memory
 from oracle.scripts.mmu import mmu
 from oracle.scripts.smp import smp
+from oracle.scripts.unserved import unserved
 from oracle.topics import TOPICS
 
 
@@ -40,5 +41,6 @@ SCRIPTS: dict[str, Callable[[], Script]] = {
     "memory": memory,
     "mmu": mmu,
     "smp": smp,
+    "unserved": unserved,
     **{f"random-{name}": lambda name=name: random(name) for name in TOPICS},  # type: ignore[misc]
 }
