@@ -12,7 +12,7 @@ from hypercalls.support import PRESENT_RO, PRESENT_RW, refused
 
 from xenemu import Domain, Machine
 from xenemu._abi import MmuextOp, MmuUpdate
-from xenemu.xen import PAGE_SIZE
+from xenemu.xen import PAGE_SIZE, structs
 
 RO, RW = PRESENT_RO, PRESENT_RW
 PRESENT, WRITABLE, USER, PWT, PCD, ACCESSED, DIRTY, PAT, GLOBAL = (1 << n for n in range(9))
@@ -102,6 +102,13 @@ def pinned_table(domain: Domain, level: int) -> int:
     mfn = read_only_frame(domain)
     domain.hypercall.mmuext_op.pin_table(level, mfn=mfn)
     return mfn
+
+
+def operation(cmd: int, arg1: int = 0, arg2: int = 0) -> Any:
+    """A struct mmuext_op."""
+    op = structs.xen.mmuext_op(cmd=cmd)
+    op.arg1.mfn, op.arg2.src_mfn = arg1, arg2
+    return op
 
 
 def uses(machine: Machine, mfn: int) -> tuple[int, str, int]:
