@@ -199,6 +199,7 @@ int xe_grant_pte_move(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, uint64
 
 /* descriptor.c */
 bool xe_check_descriptor(uint64_t *desc);
+bool xe_load_descriptor(uint64_t *desc, uint64_t *base);
 
 static inline bool xe_canonical(uint64_t gva)
 {
@@ -312,6 +313,7 @@ xe_hypercall_fn xe_do_set_trap_table, xe_do_callback_op, xe_do_set_callbacks, xe
 xe_hypercall_fn xe_do_stack_switch, xe_do_fpu_taskswitch, xe_do_set_debugreg, xe_do_get_debugreg;
 xe_hypercall_fn xe_do_set_segment_base, xe_do_vm_assist, xe_do_iret;
 void xe_cpu_init_debug(struct xe_vcpu *v);
+uint64_t xe_guest_cr4(uint64_t cr4);
 int xe_set_debugreg(struct xe_vcpu *v, uint32_t reg, uint64_t value);
 uint16_t xe_guest_selector(uint64_t selector);
 uint64_t xe_vm_assists(void); /* that there are, as bits */
@@ -320,6 +322,8 @@ uint64_t xe_vm_assists(void); /* that there are, as bits */
 xe_hypercall_fn xe_do_set_gdt, xe_do_update_descriptor;
 int xe_set_gdt(struct xe_host *h, struct xe_vcpu *v, const xe_mfn *mfn, uint64_t entries);
 void xe_drop_gdt(struct xe_host *h, struct xe_vcpu *v);
+void xe_drop_ldt(struct xe_host *h, struct xe_vcpu *v);
+bool xe_load_selector(struct xe_host *h, struct xe_vcpu *v, uint16_t selector, uint64_t *base);
 
 /* vcpu_context.c */
 void xe_cpu_init(struct xe_vcpu *v);

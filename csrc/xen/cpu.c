@@ -17,12 +17,21 @@
 #define DR7_ZERO 0xd800ull
 #define DR7_GENERAL_DETECT 0x2000ull
 #define DR7_ACTIVE 0xffull
+#define CR4_FIXED 0x660ull /* PAE, MCE, OSFXSR, OSXMMEXCPT, as Xen has them */
+#define CR4_DE 8ull
+#define CR4_GUEST 0x5000cull /* TSD, DE, FSGSBASE, OSXSAVE */
+#define RFLAGS_IF 0x200ull
+#define RFLAGS_IOPL 0x3000ull
+#define RFLAGS_VM 0x20000ull
 #define VM_ASSISTS 0x10000003full
+#define ARCHITECTURAL_IOPL (1ull << XE_ABI_vm_assist_type_architectural_iopl)
 
 #define FAILSAFE_MASKS 8ull /* of vcpu_guest_context.flags */
 #define SYSCALL_MASKS 16ull
 
-enum { TRAP_NMI = 2, CR0_TS = 8, DR_IO = 2 };
+#define TRAP_SYSCALL 256u /* of regs.entry_vector */
+
+enum { TRAP_NMI = 2, CR0_TS = 8, DR_IO = 2, IN_SYSCALL = 1 << 8 };
 enum { EVENT, FAILSAFE, SYSCALL, NMI = 4, SYSENTER = 5, SYSCALL32 = 7, MASK_EVENTS = 1 };
 enum { SEGBASE_FS, SEGBASE_GS_USER, SEGBASE_GS_KERNEL, SEGBASE_GS_USER_SEL };
 
@@ -30,6 +39,17 @@ void xe_cpu_init_debug(struct xe_vcpu *v)
 {
 	v->cpu.c.debugreg[6] = DR6_FIXED;
 	v->cpu.c.debugreg[7] = DR7_FIXED;
+}
+
+/* Of what a guest wants there. */
+uint64_t xe_guest_cr4(uint64_t cr4)
+{
+	return (cr4 & CR4_GUEST) | CR4_FIXED;
+}
+
+static bool has_debug_extensions(const struct xe_vcpu *v)
+{
+	return v->cpu.c.ctrlreg[4] & CR4_DE;
 }
 
 /* No ring but 3 is the guest's. */
@@ -204,15 +224,21 @@ static int set_dr7(struct xe_vcpu *v, uint64_t value)
 	if (value & DR7_GENERAL_DETECT)
 		return -EPERM;
 	for (unsigned i = 16; value & DR7_ACTIVE && i < 32; i += 4)
-		if ((value >> i & 3) == DR_IO)
-			return -EPERM; /* debugging extensions are off */
+		if ((value >> i & 3) == DR_IO && !has_debug_extensions(v))
+			return -EPERM;
 	v->cpu.c.debugreg[7] = value;
 	return 0;
 }
 
+/* 4 and 5 are other names of 6 and 7, or none. */
+static bool has_debugreg(const struct xe_vcpu *v, uint32_t reg)
+{
+	return reg <= 7 && ((reg != 4 && reg != 5) || !has_debug_extensions(v));
+}
+
 int xe_set_debugreg(struct xe_vcpu *v, uint32_t reg, uint64_t value)
 {
-	if (reg > 7)
+	if (!has_debugreg(v, reg))
 		return -ENODEV;
 	if (reg < 4) {
 		if (!xe_addr_ok(value))
@@ -234,15 +260,28 @@ int64_t xe_do_set_debugreg(struct xe_host *h, struct xe_vcpu *v, const uint64_t 
 	return xe_set_debugreg(v, (uint32_t)arg[0], arg[1]);
 }
 
-/* 4 and 5 are other names of 6 and 7. */
 int64_t xe_do_get_debugreg(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6])
 {
 	uint32_t reg = (uint32_t)arg[0];
 
 	(void)h;
-	if (reg > 7)
+	if (!has_debugreg(v, reg))
 		return -ENODEV;
 	return (int64_t)v->cpu.c.debugreg[reg == 4 || reg == 5 ? reg + 2 : reg];
+}
+
+/* One that can't be loaded is as 0. */
+static void load_user_gs(struct xe_host *h, struct xe_vcpu *v, uint16_t selector)
+{
+	uint64_t base = 0;
+
+	if (selector > 3) {
+		selector = xe_guest_selector(selector);
+		if (!xe_load_selector(h, v, selector, &base))
+			selector = 0;
+	}
+	v->cpu.c.regs.gs = selector;
+	v->cpu.c.gs_base_user = base;
 }
 
 int64_t xe_do_set_segment_base(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6])
@@ -250,9 +289,8 @@ int64_t xe_do_set_segment_base(struct xe_host *h, struct xe_vcpu *v, const uint6
 	uint32_t which = (uint32_t)arg[0];
 	uint64_t base = arg[1];
 
-	(void)h;
 	if (which == SEGBASE_GS_USER_SEL) {
-		v->cpu.c.regs.gs = (uint16_t)base > 3 ? xe_guest_selector(base) : (uint16_t)base;
+		load_user_gs(h, v, (uint16_t)base);
 		return 0;
 	}
 	if (which > SEGBASE_GS_USER_SEL || !xe_canonical(base))
@@ -295,6 +333,7 @@ int64_t xe_do_iret(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6])
 {
 	struct xe_user_regs *regs = &v->cpu.c.regs;
 	struct xe_iret_context i;
+	uint64_t iopl; /* virtual: kept beside the real one, which is 0 */
 	bool to_user;
 
 	if (xe_copy_from(h, v, &i, arg[0], sizeof(i)) ||
@@ -303,11 +342,18 @@ int64_t xe_do_iret(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6])
 		return 0;
 	}
 	set_flag(&v->cpu.c.flags, XE_VGCF_IN_KERNEL, !to_user);
+	iopl = (v->domain->vm_assist & ARCHITECTURAL_IOPL ? i.rflags : regs->rflags) & RFLAGS_IOPL;
+	regs->rax = i.rax;
 	regs->rip = i.rip;
 	regs->cs = xe_guest_selector(i.cs);
-	regs->rflags = (i.rflags & ~0x23000ull) | 0x200;
+	regs->rflags = (i.rflags & ~(RFLAGS_IOPL | RFLAGS_VM)) | iopl | RFLAGS_IF;
 	regs->rsp = i.rsp;
 	regs->ss = xe_guest_selector(i.ss);
-	set_upcall_mask(h, v, !(i.rflags & 0x200));
+	if (!(i.flags & IN_SYSCALL)) {
+		regs->entry_vector &= ~TRAP_SYSCALL;
+		regs->r11 = i.r11;
+		regs->rcx = i.rcx;
+	}
+	set_upcall_mask(h, v, !(i.rflags & RFLAGS_IF));
 	return (int64_t)i.rax;
 }

@@ -9,6 +9,9 @@
 #define SEG_DPL (3u << 13)
 #define SEG_NO_SYSTEM (1u << 12)
 #define SEG_TYPE (15u << 8)
+#define SEG_CODE (8u << 8)
+#define SEG_READABLE (2u << 8) /* of code */
+#define SEG_ACCESSED (1u << 8)
 #define SEG_CALL_GATE (12u << 8)
 
 enum {
@@ -36,5 +39,18 @@ bool xe_check_descriptor(uint64_t *desc)
 		a = (a & 0xffff) | (cs | KERNEL_RPL) << 16;
 	}
 	*desc = (uint64_t)b << 32 | a;
+	return true;
+}
+
+/* What the CPU does as a data segment register is loaded with a checked descriptor; false: it faults. */
+bool xe_load_descriptor(uint64_t *desc, uint64_t *base)
+{
+	uint32_t a = (uint32_t)*desc, b = (uint32_t)(*desc >> 32);
+
+	if (!(b & SEG_PRESENT) || !(b & SEG_NO_SYSTEM) ||
+	    (b & (SEG_CODE | SEG_READABLE)) == SEG_CODE)
+		return false;
+	*desc |= (uint64_t)SEG_ACCESSED << 32;
+	*base = (b & 0xff000000) | (b & 0xff) << 16 | a >> 16;
 	return true;
 }

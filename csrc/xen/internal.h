@@ -66,6 +66,7 @@ enum {
 	XE_SHUTDOWN_CRASH = 3,
 	XE_SHUTDOWN_WATCHDOG = 4,
 	XE_WATCHDOGS = 2,
+	XE_LDT_FRAMES = 16,
 };
 
 /* The state of a virtual CPU, as in struct xe_runstate_info. */
@@ -148,6 +149,8 @@ struct xe_vcpu {
 	xe_mfn cr3, user_cr3; /* roots of its page tables, referenced; 0: none */
 	uint64_t ldt_base;
 	uint32_t ldt_ents;
+	xe_mfn ldt_frame
+		[XE_LDT_FRAMES]; /* segment.c: those in use, referenced and typed; 0: not yet */
 	uint32_t tlb_gen;
 	struct xe_tlb_entry tlb[XE_TLB_SIZE];
 	struct xe_cpu cpu;

@@ -5,7 +5,7 @@
  * arguments are checked. Frames of another domain may be named by the control domain.
  *
  * Invariants: a frame that is pinned has a page table's type.
- * Left out: the LDT's pages, which a CPU would take as it touches them. */
+ * Left out: the LDT's pages, which are taken as they are used (segment.c). */
 #include <errno.h>
 #include <string.h>
 
@@ -46,6 +46,8 @@ static int new_base(struct xe_host *h, struct xe_vcpu *v, xe_mfn *base, xe_mfn m
 		r = xe_get_page_and_type(h, mfn, v->domain, XE_PGT_LEVEL(4));
 	if (r)
 		return r;
+	if (base == &v->cr3)
+		xe_drop_ldt(h, v);
 	old = set_base(v, base, mfn);
 	if (old)
 		xe_put_page_and_type(h, old);
@@ -141,11 +143,16 @@ static int copy_page(struct xe_host *h, const struct xe_domain *cur, const struc
 	return r;
 }
 
-static int set_ldt(struct xe_vcpu *v, uint64_t base, uint32_t entries)
+static int set_ldt(struct xe_host *h, struct xe_vcpu *v, uint64_t base, uint32_t entries)
 {
-	if (entries > MAX_LDT_ENTRIES || (entries && (base % XE_PAGE_SIZE || !xe_addr_ok(base))))
+	if (!entries)
+		base = 0;
+	if (entries > MAX_LDT_ENTRIES || base % XE_PAGE_SIZE || !xe_addr_ok(base))
 		return -EINVAL;
-	v->ldt_base = entries ? base : 0;
+	if (base == v->ldt_base && entries == v->ldt_ents)
+		return 0;
+	xe_drop_ldt(h, v);
+	v->ldt_base = base;
 	v->ldt_ents = entries;
 	return 0;
 }
@@ -171,7 +178,7 @@ static int own_op(struct xe_host *h, struct xe_vcpu *v, const struct xe_mmuext_o
 	case XE_ABI_mmuext_FLUSH_CACHE_GLOBAL:
 		return flush_cache(v->domain, -EINVAL);
 	case XE_ABI_mmuext_SET_LDT:
-		return set_ldt(v, op->arg1.linear_addr, op->arg2.nr_ents);
+		return set_ldt(h, v, op->arg1.linear_addr, op->arg2.nr_ents);
 	default:
 		return 0; /* flushes of TLBs */
 	}

@@ -12,7 +12,6 @@
 
 #define CR0 0x80050033ull
 #define CR0_TS 8ull
-#define CR4 0x660ull
 #define RFLAGS_IF 0x200ull
 
 enum { MAX_LDT_ENTRIES = 8192 };
@@ -72,6 +71,7 @@ static int take_root(struct xe_host *h, struct xe_vcpu *v, xe_mfn *root, uint64_
 void xe_vcpu_put_context(struct xe_host *h, struct xe_vcpu *v)
 {
 	xe_drop_gdt(h, v);
+	xe_drop_ldt(h, v);
 	xe_drop_base_pointers(h, v);
 }
 
@@ -104,7 +104,7 @@ static void take_state(struct xe_vcpu *v, const struct xe_vcpu_context *c)
 	for (unsigned i = 0; i < XE_TRAPS; i++)
 		own->trap[i].cs = xe_guest_selector(c->trap[i].cs);
 	own->ctrlreg[0] = (c->ctrlreg[0] & CR0_TS) | CR0;
-	own->ctrlreg[4] = CR4;
+	own->ctrlreg[4] = xe_guest_cr4(c->ctrlreg[4]);
 	for (unsigned i = 0; i < 8; i++)
 		own->debugreg[i] = 0;
 	xe_cpu_init_debug(v);
@@ -166,6 +166,6 @@ void xe_cpu_init(struct xe_vcpu *v)
 {
 	v->cpu.c.flags = XE_VGCF_IN_KERNEL;
 	v->cpu.c.ctrlreg[0] = CR0;
-	v->cpu.c.ctrlreg[4] = CR4;
+	v->cpu.c.ctrlreg[4] = xe_guest_cr4(0);
 	xe_cpu_init_debug(v);
 }

@@ -86,10 +86,11 @@ static void test_traps(void)
 			  hc(&f, d, 25, i, NONCANONICAL, 0, 0) == -EINVAL);
 	xe_assert(cpu(&f, d)->c.fs_base == XEN_VA && cpu(&f, d)->c.gs_base_user == XEN_VA + 1 &&
 		  cpu(&f, d)->c.gs_base_kernel == XEN_VA + 2);
-	xe_assert(hc(&f, d, 25, 3, 0xffff0010, 0, 0) == 0 && cpu(&f, d)->c.regs.gs == 0x13 &&
-		  hc(&f, d, 25, 3, 0, 0, 0) == 0 && !cpu(&f, d)->c.regs.gs &&
-		  hc(&f, d, 25, 4, 0, 0, 0) == -EINVAL && hc(&f, d, 25, 1ull << 32, 5, 0, 0) == 0 &&
-		  cpu(&f, d)->c.fs_base == 5);
+	xe_assert(hc(&f, d, 25, 3, 0xffffe028, 0, 0) == 0 && cpu(&f, d)->c.regs.gs == 0xe02b &&
+		  !cpu(&f, d)->c.gs_base_user && hc(&f, d, 25, 3, 3, 0, 0) == 0 &&
+		  cpu(&f, d)->c.regs.gs == 3 && hc(&f, d, 25, 3, 0x10, 0, 0) == 0 &&
+		  !cpu(&f, d)->c.regs.gs && hc(&f, d, 25, 4, 0, 0, 0) == -EINVAL &&
+		  hc(&f, d, 25, 1ull << 32, 5, 0, 0) == 0 && cpu(&f, d)->c.fs_base == 5);
 	/* assists are of the domain */
 	for (uint64_t i = 0; i < 70; i++) {
 		bool there = i < 6 || i == 32;
@@ -152,6 +153,13 @@ static void test_debugregs(void)
 	DR(7, 1ull << 32, -EINVAL);
 	DR(8, 0, -ENODEV);
 	DR(UINT64_MAX, 0, -ENODEV);
+	cpu(&f, d)->c.ctrlreg[4] |= 8; /* debugging extensions */
+	DR(4, 0, -ENODEV);
+	DR(5, 0, -ENODEV);
+	IS(4, (uint64_t)-ENODEV);
+	IS(5, (uint64_t)-ENODEV);
+	DR(7, 0x20003, 0);
+	IS(7, 0x20403);
 	stop(&f);
 }
 
@@ -159,6 +167,14 @@ static void set_gdt_frames(struct fix *f, uint32_t d, uint64_t a, uint64_t b)
 {
 	set_arr(f, d, 0, a);
 	set_arr(f, d, 1, b);
+}
+
+/* One operation of mmuext_op. */
+static int64_t arr_op(struct fix *f, uint32_t d, const uint64_t op[3])
+{
+	for (unsigned i = 0; i < 3; i++)
+		set_arr(f, d, i, op[i]);
+	return hc(f, d, 26, ARR, 1, 0, XE_ABI_domid_SELF);
 }
 
 #define PAGE (XE_GUEST_BASE + 0x9000)
@@ -232,6 +248,51 @@ static void test_descriptors(void)
 	set_gdt_frames(&f, d, m, m);
 	xe_assert(hc(&f, d, 2, ARR, 1024, 0, 0) == 0 &&
 		  (f.h->frame[m].type_info & XE_PGT_COUNT) == 2);
+	xen_check(f.h);
+	xe_assert(xe_domain_destroy(f.h, d) == 0 && xe_host_free_pages(f.h) == f.base);
+	stop(&f);
+}
+
+static bool load(struct fix *f, uint32_t d, uint16_t selector, uint64_t base)
+{
+	xe_assert(hc(f, d, 25, 3, selector, 0, 0) == 0);
+	xe_assert(cpu(f, d)->c.gs_base_user == base);
+	return cpu(f, d)->c.regs.gs == (selector | 3);
+}
+
+/* The base of the user's GS is what its segment says; pages of the LDT are taken as they are used. */
+static void test_selectors(void)
+{
+	struct fix f;
+	uint64_t v[] = {0x12cff2345678ffff, 0x12cff8345678ffff}, m, ma;
+	uint64_t op[3] = {13, PAGE + 4096, 514}, pin[3] = {5};
+	uint32_t d;
+
+	start(&f, FRAMES, true);
+	d = guest(&f);
+	m = mfn_of(&f, d, PAGE);
+	ma = mfn_of(&f, d, PAGE + 4096);
+	xe_assert(xe_guest_write(f.h, d, PAGE + 8, v, 16) == 0 &&
+		  xe_guest_write(f.h, d, PAGE + 4096, v, 16) == 0);
+	xe_assert(hc(&f, d, 14, PAGE, m << 12 | 0x65, 0, 0) == 0);
+	set_gdt_frames(&f, d, m, 0);
+	xe_assert(!load(&f, d, 8, 0) && hc(&f, d, 2, ARR, 1, 0, 0) == 0);
+	xe_assert(load(&f, d, 8, 0x12345678) && entry(&f, d, 1) == 0x12cff3345678ffff);
+	xe_assert(!load(&f, d, 16, 0) && !load(&f, d, 24, 0) && !load(&f, d, 4096, 0));
+	xe_assert(!load(&f, d, 4, 0) && arr_op(&f, d, op) == 0 &&
+		  !load(&f, d, 4, 0)); /* writable */
+	xe_assert(hc(&f, d, 14, PAGE + 4096, ma << 12 | 0x65, 0, 0) == 0 &&
+		  f.h->frame[ma].count_info == (XE_PGC_ALLOCATED | 2));
+	xe_assert(load(&f, d, 4, 0x12345678) && load(&f, d, 4, 0x12345678) &&
+		  f.h->frame[ma].count_info == (XE_PGC_ALLOCATED | 3) && !load(&f, d, 12, 0));
+	xe_assert(!load(&f, d, 4100, 0) && !load(&f, d, 514 * 8 + 4, 0)); /* writable; behind it */
+	xen_check(f.h);
+	xe_assert(arr_op(&f, d, op) == 0 && f.h->frame[ma].count_info == (XE_PGC_ALLOCATED | 3));
+	pin[1] = f.h->domain[d]->vcpu[0]->cr3;
+	xe_assert(arr_op(&f, d, pin) == 0 && f.h->frame[ma].count_info == (XE_PGC_ALLOCATED | 3));
+	op[2]--;
+	xe_assert(arr_op(&f, d, op) == 0 && f.h->frame[ma].count_info == (XE_PGC_ALLOCATED | 2));
+	xe_assert(load(&f, d, 4, 0x12345678));
 	xen_check(f.h);
 	xe_assert(xe_domain_destroy(f.h, d) == 0 && xe_host_free_pages(f.h) == f.base);
 	stop(&f);
@@ -398,6 +459,7 @@ int main(void)
 	test_traps();
 	test_debugregs();
 	test_descriptors();
+	test_selectors();
 	test_iret();
 	test_version();
 	test_console();

@@ -108,6 +108,12 @@ static inline void count_domain(const struct xe_host *h, struct xen_refs *r,
 			r[v->cpu.c.gdt_frame[k]].page++;
 			add_type(&r[v->cpu.c.gdt_frame[k]], XE_PGT_SEG_DESC);
 		}
+		for (unsigned k = 0; k < XE_LDT_FRAMES; k++) {
+			if (!v->ldt_frame[k])
+				continue;
+			r[v->ldt_frame[k]].page++;
+			add_type(&r[v->ldt_frame[k]], XE_PGT_SEG_DESC);
+		}
 		if (v->info_mfn) {
 			r[v->info_mfn].page++;
 			add_type(&r[v->info_mfn], XE_PGT_WRITABLE);
