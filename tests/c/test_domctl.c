@@ -528,12 +528,13 @@ static void test_others(void)
 	xe_assert(hc(&f, d, 37, 0, 0, 0, 0) == -EPERM && hc(&f, 0, 37, 0, ARR, 0, 0) == -ENOSYS &&
 		  hc(&f, 0, 37, 0, BAD, 0, 0) == -EFAULT && hc(&f, 0, 37, 7, BAD, 0, 0) == 0);
 	xe_assert(hc(&f, d, 42, 0, 0, 0, 0) == -EPERM && hc(&f, 0, 42, 0, 0, 0, 0) == 1 &&
-		  hc(&f, 0, 42, 0, 1, 0, 0) == -EINVAL && hc(&f, 0, 42, 3, 0, 0, 0) == -EOPNOTSUPP);
+		  hc(&f, 0, 42, 0, 1, 0, 0) == -EINVAL && hc(&f, 0, 42, 3, 0, 0, 0) == -EINVAL);
 	xe_assert(hc(&f, d, 40, 0, 0, 0, 0) == -EOPNOTSUPP);
 	xe_assert(hc(&f, d, 31, 1, 0, 0, 0) == -EPERM &&
 		  hc(&f, d, 31, UINT64_MAX, 0, 0, 0) == -EINVAL &&
 		  hc(&f, d, 31, 0, BAD, 0, 0) == -EFAULT && hc(&f, d, 31, 0, ARR, 0, 0) == -ENOSYS);
-	xe_assert(hc(&f, d, 33, 4, 0, 0, 0) == -ENOSYS && hc(&f, d, 19, BAD, 0, 0, 0) == -EFAULT);
+	xe_assert(hc(&f, d, 33, 4, 0, 0, 0) == 0 && hc(&f, d, 33, 11, 0, 0, 0) == -ENOSYS &&
+		  hc(&f, d, 19, BAD, 0, 0, 0) == -EFAULT);
 	/* hvm_op, dm_op */
 	xe_assert(op(&f, d, 34, 0, hvm, 16) == -EINVAL && op(&f, d, 34, 1, hvm, 16) == -EINVAL &&
 		  hc(&f, d, 34, 0, BAD, 0, 0) == -EFAULT && hc(&f, d, 34, 2, 0, 0, 0) == -ENOSYS);
