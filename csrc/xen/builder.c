@@ -152,6 +152,7 @@ static void map_memory(struct xe_host *h, const xe_mfn *m, const struct layout *
 	link_tables(h, m, l, r);
 	link_tables(h, m, l, &l->window);
 	xe_fill_xen_slots(h, m[l->root]);
+	xe_set_m2p_slot(h, m[l->root], true);
 }
 
 static unsigned level_of(const struct layout *l, uint64_t pfn)

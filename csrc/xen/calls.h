@@ -158,6 +158,7 @@ int xe_get_page_and_type(struct xe_host *h, xe_mfn mfn, const struct xe_domain *
 int xe_get_table_entry(struct xe_host *h, xe_mfn table, uint64_t pte);
 void xe_put_table_entry(struct xe_host *h, xe_mfn table, uint64_t pte);
 void xe_fill_xen_slots(struct xe_host *h, xe_mfn table); /* of a table of level 4 */
+void xe_set_m2p_slot(struct xe_host *h, xe_mfn table, bool there);
 
 /* pte.c. `owner`: whose frames may be mapped, a domid or DOMID_IO; d: whose table it is. */
 int xe_get_l1_entry(struct xe_host *h, const struct xe_domain *d, uint32_t owner, uint64_t pte);
@@ -222,6 +223,7 @@ xe_hypercall_fn xe_do_mmu_update, xe_do_update_va_mapping, xe_do_update_va_mappi
 xe_hypercall_fn xe_do_mmuext_op;
 void xe_unmap_log(struct xe_host *h, struct xe_domain *d, uint8_t log);
 void xe_drop_base_pointers(struct xe_host *h, struct xe_vcpu *v);
+int xe_get_root(struct xe_host *h, const struct xe_domain *d, xe_mfn mfn, bool user);
 /* The domid that a call names as owner of the frames: of a domain, or DOMID_IO or DOMID_XEN. */
 int xe_page_owner(const struct xe_host *h, const struct xe_domain *cur, uint16_t domid,
 		  uint32_t *owner);
@@ -317,6 +319,7 @@ uint64_t xe_guest_cr4(uint64_t cr4);
 int xe_set_debugreg(struct xe_vcpu *v, uint32_t reg, uint64_t value);
 uint16_t xe_guest_selector(uint64_t selector);
 uint64_t xe_vm_assists(void); /* that there are, as bits */
+bool xe_is_m2p_strict(const struct xe_domain *d); /* only the kernel's tables have M2P */
 
 /* segment.c */
 xe_hypercall_fn xe_do_set_gdt, xe_do_update_descriptor;

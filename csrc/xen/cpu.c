@@ -24,6 +24,7 @@
 #define RFLAGS_IOPL 0x3000ull
 #define RFLAGS_VM 0x20000ull
 #define VM_ASSISTS 0x10000003full
+#define M2P_STRICT (1ull << XE_ABI_vm_assist_type_m2p_strict)
 #define ARCHITECTURAL_IOPL (1ull << XE_ABI_vm_assist_type_architectural_iopl)
 
 #define FAILSAFE_MASKS 8ull /* of vcpu_guest_context.flags */
@@ -61,6 +62,11 @@ uint16_t xe_guest_selector(uint64_t selector)
 uint64_t xe_vm_assists(void)
 {
 	return VM_ASSISTS;
+}
+
+bool xe_is_m2p_strict(const struct xe_domain *d)
+{
+	return d->vm_assist & M2P_STRICT;
 }
 
 int64_t xe_do_set_trap_table(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6])

@@ -34,6 +34,16 @@ void xe_drop_base_pointers(struct xe_host *h, struct xe_vcpu *v)
 		xe_put_page_and_type(h, old);
 }
 
+/* A table becomes one of the kernel's, which have M2P, or of user mode; the assist says who sees to it. */
+int xe_get_root(struct xe_host *h, const struct xe_domain *d, xe_mfn mfn, bool user)
+{
+	int r = xe_get_page_and_type(h, mfn, d, XE_PGT_LEVEL(4));
+
+	if (!r && user == xe_is_m2p_strict(d))
+		xe_set_m2p_slot(h, mfn, !user);
+	return r;
+}
+
 /* mfn 0 is no user table. */
 static int new_base(struct xe_host *h, struct xe_vcpu *v, xe_mfn *base, xe_mfn mfn)
 {
@@ -43,7 +53,7 @@ static int new_base(struct xe_host *h, struct xe_vcpu *v, xe_mfn *base, xe_mfn m
 	if (mfn == *base)
 		return 0;
 	if (mfn || base == &v->cr3)
-		r = xe_get_page_and_type(h, mfn, v->domain, XE_PGT_LEVEL(4));
+		r = xe_get_root(h, v->domain, mfn, base == &v->user_cr3);
 	if (r)
 		return r;
 	if (base == &v->cr3)

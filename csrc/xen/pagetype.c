@@ -21,10 +21,17 @@
 
 enum { LEVELS = 4, MAX_DEPTH = 2 * LEVELS }; /* one linear entry a level at most */
 
-enum { SLOT_LINEAR = 258, SLOT_PER_DOMAIN = 260, SLOT_IMAGE = 261, SLOT_DIRECT = 262 };
+enum {
+	SLOT_M2P = 256,
+	SLOT_LINEAR = 258,
+	SLOT_PER_DOMAIN = 260,
+	SLOT_IMAGE = 261,
+	SLOT_DIRECT = 262
+};
 
 #define XEN_CODE (XE_PTE_PRESENT | XE_PTE_RW | XE_PTE_AD)
 #define XEN_DATA (XEN_CODE | XE_PTE_NX)
+#define XEN_READ_ONLY (XE_PTE_PRESENT | XE_PTE_ACCESSED | XE_PTE_NX)
 #define TABLE_DISALLOW (XE_PTE_CACHE | XE_PTE_GLOBAL)
 
 struct step {
@@ -176,13 +183,21 @@ static int try_table_entry(struct xe_host *h, xe_mfn table, uint64_t pte)
 	return r;
 }
 
+/* Whether a guest finds the machine-to-physical table there. */
+void xe_set_m2p_slot(struct xe_host *h, xe_mfn table, bool there)
+{
+	xe_entries(h, table)[SLOT_M2P] = there ? XEN_READ_ONLY : 0;
+}
+
 /* What is under them lies in frame 0, which is nobody's: a guest sees that they are there, no more. */
 void xe_fill_xen_slots(struct xe_host *h, xe_mfn table)
 {
+	const struct xe_domain *d = h->domain[h->frame[table].owner];
 	uint64_t *e = xe_entries(h, table);
 
 	for (unsigned i = XE_PTES / 2; i <= XE_L4_XEN_LAST; i++)
 		e[i] = 0;
+	xe_set_m2p_slot(h, table, xe_is_m2p_strict(d));
 	e[SLOT_LINEAR] = table << XE_PAGE_SHIFT | XEN_DATA;
 	e[SLOT_PER_DOMAIN] = e[SLOT_DIRECT] = XEN_DATA;
 	e[SLOT_IMAGE] = XEN_CODE;

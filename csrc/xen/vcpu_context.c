@@ -61,7 +61,7 @@ static bool is_same(const struct xe_vcpu *v, const struct xe_vcpu_context *c)
 static int take_root(struct xe_host *h, struct xe_vcpu *v, xe_mfn *root, uint64_t cr3)
 {
 	xe_mfn mfn = cr3 >> XE_PAGE_SHIFT;
-	int r = xe_get_page_and_type(h, mfn, v->domain, XE_PGT_LEVEL(4));
+	int r = xe_get_root(h, v->domain, mfn, root == &v->user_cr3);
 
 	if (!r)
 		*root = mfn;
@@ -124,13 +124,13 @@ int xe_vcpu_set_context(struct xe_host *h, struct xe_vcpu *v, const struct xe_vc
 	if (!v->initialised) {
 		if (!(c->flags & XE_VGCF_IN_KERNEL) && !c->ctrlreg[1])
 			return -EINVAL;
+		if (v->id == 0)
+			v->domain->vm_assist = c->vm_assist;
 		r = take_tables(h, v, c);
 		if (r)
 			return r;
 		v->ldt_ents = (uint32_t)c->ldt_ents;
 		v->ldt_base = c->ldt_ents ? c->ldt_base : 0;
-		if (v->id == 0)
-			v->domain->vm_assist = c->vm_assist;
 		v->initialised = true;
 		xe_tlb_flush(v);
 		if (v->id == 0)

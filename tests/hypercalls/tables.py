@@ -146,3 +146,13 @@ def vain(machine: Machine, domain: Domain, *codes: int) -> Iterator[None]:
 def second_page(va: int) -> int:
     """The address of the page after."""
     return va - va % PAGE_SIZE + PAGE_SIZE
+
+
+def two_cpus(machine: Machine) -> Domain:
+    """A domain whose second virtual CPU is up too, with the page tables of the first."""
+    domain = machine.create_domain(vcpus=2)
+    context = structs.xen.vcpu_guest_context(flags=4)  # in kernel mode
+    context.ctrlreg[3] = root_of(domain) << 12
+    domain.hypercall.vcpu_op.initialise(vcpuid=1, ctxt=context)
+    domain.hypercall.vcpu_op.up(vcpuid=1)
+    return domain

@@ -30,8 +30,19 @@ from hypercalls.tables import (
 )
 
 from xenemu import Domain, Machine
-from xenemu._abi import Hypercall, MmuextOp
+from xenemu._abi import Hypercall, MmuextOp, VmAssistType
 from xenemu.xen import DOMID_SELF
+
+M2P_SLOT = XEN_SLOTS[0]
+
+
+@pytest.fixture
+def roots(xen_domain: Domain) -> tuple[int, int]:
+    """The root in use, and a frame with a copy of it that is no table yet."""
+    root, copy = root_of(xen_domain), read_only_frame(xen_domain)
+    xen_domain.hypercall.mmuext_op.copy_page(mfn=copy, src_mfn=root)
+    return root, copy
+
 
 # pin
 
@@ -90,7 +101,7 @@ def test_xen_has_its_slots_in_a_pinned_root(xen_machine: Machine, xen_domain: Do
     root = root_of(xen_domain)
     for slot in XEN_SLOTS:
         mine, builders = entry(xen_machine, mfn, slot), entry(xen_machine, root, slot)
-        assert mine == builders or slot == 258  # which names the table itself
+        assert mine == builders or slot in (M2P_SLOT, 258)  # that one names the table
 
 
 @EVERY
@@ -182,6 +193,39 @@ def test_a_level_that_is_left_out(xen_machine: Machine, xen_domain: Domain, leve
             xen_domain.hypercall.mmuext_op.pin_table(n, mfn=mfn)
 
 
+# the slot of the machine-to-physical table, which the kernel reads and user mode may not
+
+
+@pytest.fixture(params=[False, True], ids=["lax", "strict"])
+def strict(request: pytest.FixtureRequest, xen_domain: Domain) -> bool:
+    """Whether Xen sees to it as a table is pinned, and not as the kernel uses it."""
+    if request.param:
+        xen_domain.hypercall.vm_assist.enable(type=VmAssistType.m2p_strict)
+    return bool(request.param)
+
+
+def test_a_pinned_root_has_it_by_the_assist(
+    xen_machine: Machine, xen_domain: Domain, strict: bool
+) -> None:
+    assert entry(xen_machine, root_of(xen_domain), M2P_SLOT)
+    assert bool(entry(xen_machine, pinned_table(xen_domain, 4), M2P_SLOT)) == strict
+
+
+def test_a_root_of_the_kernels_has_it(
+    xen_machine: Machine, xen_domain: Domain, strict: bool, roots: tuple[int, int]
+) -> None:
+    xen_domain.hypercall.mmuext_op.new_baseptr(mfn=roots[1])
+    assert entry(xen_machine, roots[1], M2P_SLOT)
+
+
+def test_one_of_user_mode_has_it_not(
+    xen_machine: Machine, xen_domain: Domain, strict: bool
+) -> None:
+    mfn = pinned_table(xen_domain, 4)
+    xen_domain.hypercall.mmuext_op.new_user_baseptr(mfn=mfn)
+    assert entry(xen_machine, mfn, M2P_SLOT) == 0
+
+
 # unpin
 
 
@@ -240,14 +284,6 @@ def test_pins_go_with_their_domain(xen_machine: Machine, xen_domain: Domain) -> 
 
 
 # base pointers
-
-
-@pytest.fixture
-def roots(xen_domain: Domain) -> tuple[int, int]:
-    """The root in use, and a frame with a copy of it that is no table yet."""
-    root, copy = root_of(xen_domain), read_only_frame(xen_domain)
-    xen_domain.hypercall.mmuext_op.copy_page(mfn=copy, src_mfn=root)
-    return root, copy
 
 
 def test_another_root(xen_machine: Machine, xen_domain: Domain, roots: tuple[int, int]) -> None:

@@ -21,6 +21,7 @@ from oracle.topics.cpu import (
 )
 
 SET_TRAP_TABLE, SET_GDT, UPDATE_DESCRIPTOR, SET_SEGMENT_BASE = 0, 2, 10, 25
+GDT, LDT = 42, 43  # pages
 LETHAL = {3, 23, 48}  # stack_switch, iret; mca is as the processor is
 OWN_TABLE = {1, 12, 13, 14, 15, 18, 20, 24, 26, 29, 30, 32, 36, 55}  # elsewhere, or only ours
 
@@ -47,6 +48,7 @@ def cpu() -> Script:
     descriptors(w)
     multicalls(w)
     assists(w)
+    selectors(w)
     return w.s
 
 
@@ -232,3 +234,40 @@ def assists(w: Writer) -> None:
             w.s.call(f"console_io {cmd} {count:#x}", CONSOLE, cmd, count, va(BUFFER))
     w.s.call("console_io, bad address", CONSOLE, 0, 1, BAD)
     w.s.call("console_io read, bad address", CONSOLE, 1, 16, BAD)
+
+
+def selectors(w: Writer) -> None:
+    """A descriptor that was loaded is marked so; a page of the LDT that was used is no other's."""
+    kinds = (0x00CF_F200, 0x00CF_F000, 0x00CF_F800, 0x00CF_FA00, 0x00CF_FE00, 0x00CF_7200)
+    for page in (GDT, LDT):
+        for n, kind in enumerate(kinds):
+            w.s.put(page, 8 * n, u32(0xFFFF), u32(kind))
+        w.s.call("read-only", 14, va(page), (mfn(page) << 12) + 0x65, 2)
+    w.s.put(ARRAY, 0, u64(mfn(GDT)))
+    w.s.call("set_gdt", SET_GDT, va(ARRAY), 3)
+    for entries in (4, 4, 5, 0):
+        w.s.call(
+            f"set_ldt {entries}", 26, w.arg(u32(13), u32(0), u64(va(LDT)), u64(entries)), 1, 0, SELF
+        )
+        for n in range(len(kinds)):
+            for selector in (8 * n, 8 * n + 4):
+                w.s.call(f"GS {selector}", SET_SEGMENT_BASE, 3, selector)
+                w.s.show("of the GDT", GDT, 8 * n)
+                w.s.show("of the LDT", LDT, 8 * n)
+        w.map_back(LDT)
+        w.s.call("no more", 14, va(LDT), (mfn(LDT) << 12) + 0x65, 2)
+    w.s.call("no GDT", SET_GDT, 0, 0)
+    for page in (GDT, LDT):
+        w.map_back(page)
+    w.s.write(GDT, 0, bytes(8 * len(kinds)))
+    for strict in (1, 0):
+        w.s.call("m2p_strict", VM_ASSIST, 1 - strict, 32)
+        w.s.call("read-only", 14, va(GDT), (mfn(GDT) << 12) + 0x65, 2)
+        for cmd in (3, 15):  # pin level 4; the root of user mode
+            w.s.call(
+                f"mmuext_op {cmd}", 26, w.arg(u32(cmd), u32(0), u64(mfn(GDT)), u64(0)), 1, 0, SELF
+            )
+            w.s.show("M2P", GDT, 8 * 256, 8, 1)
+        w.s.call("no user mode", 26, w.arg(u32(15), u32(0), u64(0), u64(0)), 1, 0, SELF)
+        w.s.call("unpin", 26, w.arg(u32(4), u32(0), u64(mfn(GDT)), u64(0)), 1, 0, SELF)
+        w.map_back(GDT)
