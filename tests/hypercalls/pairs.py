@@ -46,6 +46,9 @@ class Guest:
     def alloc_page(self) -> int:
         return self.memory.alloc_page()
 
+    def write(self, gva: int, data: bytes) -> None:
+        self.memory.write(gva, data)
+
     def mfn_at(self, gva: int) -> int:
         return self.memory.translate(gva) >> 12
 
@@ -70,6 +73,7 @@ class World:
         self.control = self.create(privileged=True)
         self.primary = self.create()
         self.backup: Guest
+        self.log: tuple[int, ...] = ()  # its extents
 
     def create(self, *, privileged: bool = False, ip: bool = True) -> Guest:
         domid = self.core.create_domain(
@@ -134,12 +138,11 @@ class World:
         self.core.vzs_fence(self.primary.id)
         self.core.unpause(self.backup.id)
 
-    def protect(self, extents: int = 1) -> tuple[int, ...]:
-        """A log and a port; the log's extents."""
-        mfns = self.primary.more(extents)
-        self.primary.zl(ZlOp.REGISTER_LOG, mfns=mfns)
+    def protect(self, extents: int = 1) -> None:
+        """With a log and a port."""
+        self.log = self.primary.more(extents)
+        self.primary.zl(ZlOp.REGISTER_LOG, mfns=self.log)
         self.primary.zl(ZlOp.REGISTER_WRAPPER, value=80)
-        return mfns
 
     def restarting(self) -> None:
         """In the same domain."""
