@@ -222,8 +222,7 @@ def test_it_can_not_be_given_away(w: World) -> None:
     with refused(EINVAL):
         w.primary.hypercall.memory_op.exchange([one], [5])
     assert w.primary.hypercall.memory_op.decrease_reservation([one]) == 0
-    assert owner(w, one) == w.primary.id
-    assert count(w, one) == 2
+    assert (owner(w, one), count(w, one)) == (w.primary.id, 2)
 
 
 def test_a_fence_takes_it_from_the_primary(w: World) -> None:
