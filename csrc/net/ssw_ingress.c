@@ -333,6 +333,9 @@ static enum xe_verdict take_syn(struct xe_ssw *s, struct xe_conn *c, struct xe_p
 			return XE_DROP;
 		xe_ssw_free(s, c);
 		c = NULL;
+	} else if (c && c->recovered && (c->fins & XE_LOG_PEER_FIN) &&
+		   (c->fins & XE_LOG_OWN_FIN_ACKED) && !begins_anew(c, &p->seg)) {
+		return XE_DROP; /* its new TCP, in TIME_WAIT, may know older time stamps only */
 	}
 	if (!c)
 		c = xe_ssw_alloc(s, &p->seg, now);
