@@ -266,8 +266,8 @@ class Grants(RuleBasedStateMachine):
         assert self.one(dom, GrantOp.copy, entry) == expected
 
     @precondition(lambda self: self.machine.free_pages > 0)
-    @rule(n=numbers, data=st.integers(0, 255))
-    def new_page(self, n: int, data: int) -> None:
+    @rule(n=numbers)
+    def new_page(self, n: int) -> None:
         """One that is mapped nowhere."""
         dom = self.caller(n)
         mfns = self.domains[dom.id].hypercall.memory_op.increase_reservation(nr_extents=1)
