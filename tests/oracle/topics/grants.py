@@ -42,6 +42,7 @@ class Grants(Topic):
         super().__init__(random)
         self.from_peer: dict[int, Value] = {}  # place, and by which address it has a peer's page
         self.mapped: list[int] = []  # where something was mapped, maybe, the last one last
+        self.dead = False  # the peer was destroyed in this episode
 
     def prologue(self) -> None:
         self.map_view()
@@ -63,6 +64,7 @@ class Grants(Topic):
             self.s.let(HANDLE + ref - REFS[0], 9999)
         self.from_peer.clear()
         self.mapped.clear()
+        self.dead = False
         self.make_peer()
 
     def list_all(self) -> None:
@@ -239,7 +241,8 @@ class Grants(Topic):
         r = self.random
         what: tuple[Field, ...] = u32(self.ref()), u32(0)
         if not by_ref:
-            frames = (Expr(add=2**40), var(ITS_FRAME))
+            # When the peer is dead, real Xen may have given its frames to us.
+            frames = (Expr(add=2**40), Expr(add=2**40) if self.dead else var(ITS_FRAME))
             what = (u64(self.mostly(mfn(r.choice(DATA[6:12])), *frames, odds=10)),)
         usual: Value = r.choice((0, var(PEER))) if by_ref else SELF
         domid = self.mostly(usual, 0, SELF, var(PEER), ABSENT, odds=8)
@@ -281,6 +284,7 @@ class Grants(Topic):
         """The peer is destroyed; mappings of its pages keep it."""
         if self.random.randrange(3) == 0:
             self.domctl("destroy", 2, var(PEER))
+            self.dead = True
         self.domctl("getdomaininfo", 5, var(PEER))
         self.s.dump("domain to max_pages", ARG, 0x810, 24)
 
