@@ -1495,6 +1495,25 @@ static void test_payload_stays_while_it_is_read(void)
 	expect_buried_soon();
 }
 
+/* A new TCP in TIME_WAIT may know older time stamps only: the SYN of before is none to it. */
+static void test_old_syn_after_a_recovery(void)
+{
+	struct snapshot was;
+
+	handshake();
+	xe_assert(in_data(0, 300) == XE_PASS && out(XE_ACK, 0, 300, 100) == XE_PASS);
+	fail_over(9);
+	xe_assert(in(XE_SYN, -1, 0, NULL, 0) == XE_PASS); /* TCP's to answer (RFC 5961) */
+	over_and_unread();
+	was = snapshot();
+	xe_assert(in(XE_SYN, -1, 0, NULL, 0) == XE_DROP);
+	w.peer_ts--;
+	xe_assert(in(XE_SYN, 100000, 0, NULL, 0) == XE_DROP);
+	expect_same(&was);
+	w.peer_ts += 2;
+	xe_assert(in(XE_SYN, 100000, 0, NULL, 0) == XE_PASS);
+}
+
 /* ... and without a fault what TCP has acked; a fault then finds it. */
 static void test_payload_stays_until_the_service_closes(void)
 {
@@ -1972,6 +1991,7 @@ static const struct test tests[] = {
 	TEST(test_ends_in_silence),
 	TEST(test_timestamp_of_the_syn_that_was_taken),
 	TEST(test_payload_stays_while_it_is_read),
+	TEST(test_old_syn_after_a_recovery),
 	TEST(test_payload_stays_until_the_service_closes),
 	TEST(test_paws_ends_after_24_days),
 	TEST(test_lacking_options_refused),
