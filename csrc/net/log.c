@@ -25,8 +25,9 @@ static void lay_out(struct xe_log *log)
 		slots *= 2;
 	log->slots = slots;
 	log->record_blocks = (uint32_t)(bytes / 32 / XE_LOG_RECORD_BLOCK);
-	log->buckets_at = XE_PAGE_SIZE;
-	log->slots_at = align_up(log->buckets_at + slots * 4ull, sizeof(struct xe_log_slot));
+	log->ports_at = XE_PAGE_SIZE;
+	log->buckets_at = log->ports_at + 65536;
+	log->slots_at = align_up(log->buckets_at + slots * 4ull, alignof(struct xe_log_slot));
 	log->record_links_at = log->slots_at + slots * sizeof(struct xe_log_slot);
 	log->block_links_at = log->record_links_at + log->record_blocks * 4ull;
 	log->records_at =
@@ -61,9 +62,12 @@ void xe_log_format(struct xe_log *log)
 {
 	struct xe_log_header *head = xe_log_head(log);
 
+	memset(xe_log_at(log, log->ports_at), 0, 65536);
 	for (uint32_t i = 0; i < log->slots; i++) {
 		memset(xe_log_slot(log, i), 0, sizeof(struct xe_log_slot));
-		xe_log_slot(log, i)->first_record = XE_LOG_NONE;
+		xe_log_slot(log, i)->chain[0].first = XE_LOG_NONE;
+		xe_log_slot(log, i)->chain[1].first = XE_LOG_NONE;
+		xe_log_slot(log, i)->root = XE_LOG_NONE;
 		XE_LOG_COMMIT(*xe_log_bucket(log, i), XE_LOG_NONE);
 	}
 	head->version = XE_LOG_VERSION;
