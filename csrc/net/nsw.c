@@ -42,7 +42,7 @@ static void stored(const struct xe_nsw *n)
 
 static void release_chain(struct xe_nsw *n, struct xe_log_slot *slot)
 {
-	uint32_t block = slot->first_record;
+	uint32_t block = xe_log_chain(slot)->first;
 
 	for (uint32_t i = 0; block < n->log.record_blocks && i < n->log.record_blocks; i++) {
 		if (n->free_count == n->log.record_blocks)
@@ -50,7 +50,7 @@ static void release_chain(struct xe_nsw *n, struct xe_log_slot *slot)
 		n->free[n->free_count++] = block;
 		block = *xe_log_record_link(&n->log, block);
 	}
-	PUT(n, slot->first_record, XE_LOG_NONE);
+	PUT(n, xe_log_chain(slot)->first, XE_LOG_NONE);
 }
 
 static void sweep(struct xe_nsw *n)
@@ -58,7 +58,7 @@ static void sweep(struct xe_nsw *n)
 	for (uint32_t i = 0; i < n->log.slots; i++) {
 		struct xe_log_slot *slot = xe_log_slot(&n->log, i);
 
-		if (slot->first_record != XE_LOG_NONE &&
+		if (xe_log_chain(slot)->first != XE_LOG_NONE &&
 		    (XE_LOG_LOAD(slot->state) == XE_LOG_FREE ||
 		     slot->nsw_incarnation != slot->incarnation))
 			release_chain(n, slot);
@@ -90,8 +90,8 @@ static int rebuild_free_list(struct xe_nsw *n)
 	}
 	for (uint32_t i = 0; i < n->log.slots; i++) {
 		struct xe_log_slot *slot = xe_log_slot(&n->log, i);
-		uint32_t *link = &slot->first_record;
-		uint64_t left = XE_LOG_LOAD(slot->records);
+		uint32_t *link = &xe_log_chain(slot)->first;
+		uint64_t left = XE_LOG_LOAD(xe_log_chain(slot)->records);
 
 		if (XE_LOG_LOAD(slot->state) == XE_LOG_FREE)
 			left = 0;
@@ -159,10 +159,10 @@ static bool may_record(const struct xe_nsw *n, const struct xe_nsw_conn *c)
 }
 
 /* The number of records, at most what the arena holds: the memory is not trusted. */
-static uint64_t records_of(const struct xe_nsw *n, const struct xe_log_slot *slot)
+static uint64_t records_of(const struct xe_nsw *n, struct xe_log_slot *slot)
 {
 	uint64_t most = (uint64_t)n->log.record_blocks * XE_RECORDS_PER_BLOCK;
-	uint64_t records = XE_LOG_LOAD(slot->records);
+	uint64_t records = XE_LOG_LOAD(xe_log_chain(slot)->records);
 
 	return records < most ? records : most;
 }
@@ -205,13 +205,13 @@ static void begin_replay(struct xe_nsw *n, struct xe_nsw_conn *c, struct xe_log_
 	c->block = slot->first_block;
 	if (slot->nsw_incarnation != c->incarnation) { /* never accepted before the fault */
 		release_chain(n, slot);
-		COMMIT(n, slot->records, 0);
+		COMMIT(n, xe_log_chain(slot)->records, 0);
 	}
 	c->replaying = true;
 	c->unsettled = slot->trial;
 	c->last_gate = XE_LOG_LOAD(slot->sent_max);
 	records = records_of(n, slot);
-	for (uint32_t block = slot->first_record; block < n->log.record_blocks && records > 0;
+	for (uint32_t block = xe_log_chain(slot)->first; block < n->log.record_blocks && records > 0;
 	     block = *xe_log_record_link(&n->log, block)) {
 		uint32_t held = records < XE_RECORDS_PER_BLOCK ? (uint32_t)records
 							       : XE_RECORDS_PER_BLOCK;
@@ -245,7 +245,7 @@ void xe_nsw_accept(struct xe_nsw *n, struct xe_nsw_conn *c, uint32_t local_addr,
 		keeps = XE_LOG_UNRECORDED; /* what is missing stays missing */
 	} else {
 		release_chain(n, slot);
-		COMMIT(n, slot->records, 0);
+		COMMIT(n, xe_log_chain(slot)->records, 0);
 	}
 	COMMIT(n, slot->nsw_flags, XE_LOG_LOAD(slot->nsw_flags) & keeps);
 	PUT(n, slot->nsw_incarnation, c->incarnation);
@@ -263,14 +263,14 @@ void xe_nsw_accept(struct xe_nsw *n, struct xe_nsw_conn *c, uint32_t local_addr,
 static bool next_record(const struct xe_nsw *n, const struct xe_nsw_conn *c,
 			struct xe_record_cursor *at, uint32_t kinds, struct xe_log_record *r)
 {
-	const struct xe_log_slot *slot = slot_of(n, c);
+	struct xe_log_slot *slot = slot_of(n, c);
 	uint64_t records = records_of(n, slot);
 
 	while (at->index < records) {
 		uint32_t i = (uint32_t)(at->index % XE_RECORDS_PER_BLOCK);
 
 		if (at->index == 0)
-			at->block = slot->first_record;
+			at->block = xe_log_chain(slot)->first;
 		else if (i == 0 && at->block < n->log.record_blocks)
 			at->block = *xe_log_record_link(&n->log, at->block);
 		if (at->block >= n->log.record_blocks)
@@ -301,13 +301,13 @@ static void append_record(struct xe_nsw *n, struct xe_nsw_conn *c, const struct 
 		if (count > 0 && c->tail_block < n->log.record_blocks)
 			PUT(n, *xe_log_record_link(&n->log, c->tail_block), block);
 		else
-			PUT(n, slot->first_record, block);
+			PUT(n, xe_log_chain(slot)->first, block);
 		c->tail_block = block;
 	}
 	if (c->tail_block >= n->log.record_blocks)
 		return;
 	PUT(n, xe_log_records(&n->log, c->tail_block)[count % XE_RECORDS_PER_BLOCK], *r);
-	COMMIT(n, slot->records, count + 1);
+	COMMIT(n, xe_log_chain(slot)->records, count + 1);
 }
 
 /* ---- reads ---- */

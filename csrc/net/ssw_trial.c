@@ -48,7 +48,7 @@ static struct xe_home *home_of(const struct xe_ssw *s, uint32_t i)
 static bool in_use(const struct xe_ssw *s, uint32_t i)
 {
 	return s->conn[i].state != XE_CONN_FREE ||
-	       xe_log_slot(&s->log, i)->first_record != XE_LOG_NONE;
+	       xe_log_chain(xe_log_slot(&s->log, i))->first != XE_LOG_NONE;
 }
 
 static uint32_t count_in_use(const struct xe_ssw *s)

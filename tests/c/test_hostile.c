@@ -685,8 +685,8 @@ static void test_endless_record_chain(void)
 		memset(xe_log_records(log_view(), i), 0, XE_LOG_RECORD_BLOCK);
 	}
 	for (uint32_t i = 0; i < 2; i++) {
-		xe_log_slot(log_view(), i)->first_record = i;
-		atomic_store(&xe_log_slot(log_view(), i)->records, UINT64_MAX);
+		xe_log_slot(log_view(), i)->chain[0].first = i;
+		atomic_store(&xe_log_slot(log_view(), i)->chain[0].records, UINT64_MAX);
 	}
 	for (int i = 0; i < PEERS; i++)
 		expect_whole(&w.peer[i]);

@@ -166,7 +166,7 @@ static void test_sizes_replayed(void)
 		xe_nsw_record(&nsw, &c, (long)size[i]);
 		total += size[i];
 	}
-	xe_assert(slot(0)->records == 6);
+	xe_assert(slot(0)->chain[0].records == 6);
 	fault();
 	reestablish(0, total + 500, 0);
 	accept_conn(&c, 0);
@@ -181,7 +181,7 @@ static void test_sizes_replayed(void)
 	xe_assert(xe_nsw_feed(&nsw, &c, got + 200, BYTES) == 300);
 	xe_assert(memcmp(got, bytes + at, 500) == 0);
 	xe_assert(xe_nsw_source(&nsw, &c) == XE_FROM_TCP && xe_nsw_feed(&nsw, &c, got, 10) == 0);
-	xe_assert(slot(0)->records == 8); /* the free ones were recorded */
+	xe_assert(slot(0)->chain[0].records == 8); /* the free ones were recorded */
 }
 
 static void test_small_buffer(void)
@@ -213,8 +213,8 @@ static void test_eof(void)
 	accept_conn(&c, 0);
 	xe_nsw_record(&nsw, &c, 100);
 	xe_nsw_record(&nsw, &c, 0);
-	xe_assert(slot(0)->records == 2);
-	xe_assert(xe_log_records(&log_view, slot(0)->first_record)[1].kind == XE_RECORD_EOF);
+	xe_assert(slot(0)->chain[0].records == 2);
+	xe_assert(xe_log_records(&log_view, slot(0)->chain[0].first)[1].kind == XE_RECORD_EOF);
 	fault();
 	reestablish(0, 100, 0);
 	accept_conn(&c, 0);
@@ -363,7 +363,7 @@ static void test_dates_replayed(void)
 	accept_conn(&c, 0);
 	xe_nsw_record(&nsw, &c, 60);
 	piece(&c, FIRST, n, out);
-	xe_assert(memcmp(out, FIRST, n) == 0 && slot(0)->records == 3);
+	xe_assert(memcmp(out, FIRST, n) == 0 && slot(0)->chain[0].records == 3);
 	for (int round = 0; round < 2; round++) {
 		fault();
 		reestablish(0, 100, 0);
@@ -375,7 +375,7 @@ static void test_dates_replayed(void)
 	xe_assert(xe_nsw_feed(&nsw, &c, got, 1000) == 40);
 	piece(&c, AGAIN, n, out);
 	xe_assert(memcmp(out, AGAIN, n) == 0 && nsw.dates_replayed == 4);
-	xe_assert(slot(0)->records == 3 + 1 + 2);
+	xe_assert(slot(0)->chain[0].records == 3 + 1 + 2);
 }
 
 static void test_second_fault(void)
@@ -398,7 +398,7 @@ static void test_second_fault(void)
 			xe_assert(memcmp(got, bytes + at, (size_t)i) == 0);
 			at += (size_t)i;
 		}
-		xe_assert(slot(0)->records == 200);
+		xe_assert(slot(0)->chain[0].records == 200);
 	}
 	fault();
 	reestablish(0, 200 * 201 / 2 + 64, 0);
@@ -408,7 +408,7 @@ static void test_second_fault(void)
 	xe_assert(xe_nsw_feed(&nsw, &c, got, BYTES) == 64);
 	for (int i = 0; i < 100; i++)
 		xe_nsw_record(&nsw, &c, 7);
-	xe_assert(slot(0)->records == 301);
+	xe_assert(slot(0)->chain[0].records == 301);
 	fault();
 	reestablish(0, 200 * 201 / 2 + 64 + 700, 0);
 	accept_conn(&c, 0);
@@ -433,7 +433,7 @@ static void test_arena_exhausted(void)
 	xe_assert(nsw.free_count == 0 && !(slot(0)->nsw_flags & XE_LOG_UNRECORDED));
 	xe_nsw_record(&nsw, &c, 1);
 	xe_assert(slot(0)->nsw_flags & XE_LOG_UNRECORDED);
-	xe_assert(slot(0)->records == room);
+	xe_assert(slot(0)->chain[0].records == room);
 	accept_conn(&other, 1);
 	xe_nsw_record(&nsw, &other, 1);
 	xe_assert(slot(1)->nsw_flags & XE_LOG_UNRECORDED);
@@ -453,7 +453,7 @@ static void test_arena_exhausted(void)
 	open_conn(2, 0);
 	accept_conn(&c, 2);
 	xe_nsw_record(&nsw, &c, 1);
-	xe_assert(slot(2)->records == 1 && nsw.free_count == log_view.record_blocks - 1);
+	xe_assert(slot(2)->chain[0].records == 1 && nsw.free_count == log_view.record_blocks - 1);
 }
 
 /* The peer has reset it: what is replayed of it is no longer there. */
@@ -484,10 +484,10 @@ static void test_stale_incarnation(void)
 	xe_nsw_record(&nsw, &old, 11);
 	xe_nsw_wrote(&nsw, &old, bytes, 12);
 	xe_nsw_close(&nsw, &old, true);
-	xe_assert(slot(0)->records == 1 && slot(0)->out_written == 0);
+	xe_assert(slot(0)->chain[0].records == 1 && slot(0)->out_written == 0);
 	xe_assert(!(slot(0)->nsw_flags & XE_LOG_CLOSED));
 	accept_conn(&c, 0);
-	xe_assert(slot(0)->records == 0 && slot(0)->nsw_incarnation == 2);
+	xe_assert(slot(0)->chain[0].records == 0 && slot(0)->nsw_incarnation == 2);
 	xe_assert(nsw.free_count == log_view.record_blocks);
 	xe_nsw_close(&nsw, &old, true);
 	xe_assert(slot(0)->nsw_flags == XE_LOG_ACCEPTED);
@@ -513,7 +513,7 @@ static void test_never_accepted(void)
 	fault();
 	reestablish(0, 100, 0);
 	accept_conn(&c, 0);
-	xe_assert(slot(0)->records == 0);
+	xe_assert(slot(0)->chain[0].records == 0);
 	xe_assert(xe_nsw_feed(&nsw, &c, got, 1000) == 100); /* not the last one's sizes */
 	xe_assert(nsw.free_count == log_view.record_blocks - 1);
 }
@@ -531,12 +531,12 @@ static void test_record_after_free(void)
 	xe_nsw_record(&nsw, &dead, 1);
 	free_slot(0); /* the peer's RST */
 	accept_conn(&c, 1);
-	while (slot(1)->first_record != slot(0)->first_record &&
-	       slot(1)->records < (uint64_t)log_view.record_blocks * XE_RECORDS_PER_BLOCK)
+	while (slot(1)->chain[0].first != slot(0)->chain[0].first &&
+	       slot(1)->chain[0].records < (uint64_t)log_view.record_blocks * XE_RECORDS_PER_BLOCK)
 		xe_nsw_record(&nsw, &c, 7); /* until the sweep */
 	xe_nsw_record(&nsw, &dead, -ECONNRESET);
 	xe_nsw_record(&nsw, &dead, 99);
-	for (uint32_t b = slot(1)->first_record; b < log_view.record_blocks;
+	for (uint32_t b = slot(1)->chain[0].first; b < log_view.record_blocks;
 	     b = *xe_log_record_link(&log_view, b)) {
 		r = xe_log_records(&log_view, b);
 		for (int i = 0; i < XE_RECORDS_PER_BLOCK; i++)
@@ -609,10 +609,10 @@ static void test_record_cycle(void)
 	xe_nsw_record(&nsw, &d, 1);
 	for (int i = 0; i < 200; i++)
 		xe_nsw_record(&nsw, &e, 1);
-	block = slot(0)->first_record;
+	block = slot(0)->chain[0].first;
 	*xe_log_record_link(&log_view, block) = block;
-	slot(1)->first_record = block; /* and two chains that share it */
-	atomic_store(&slot(0)->records, UINT64_MAX);
+	slot(1)->chain[0].first = block; /* and two chains that share it */
+	atomic_store(&slot(0)->chain[0].records, UINT64_MAX);
 	fault();
 	xe_assert(nsw.free_count == log_view.record_blocks - 6);
 	reestablish(0, 100, 0);

@@ -483,12 +483,12 @@ static void test_log_as_it_was(void)
 
 	begin(500);
 	spare = xe_log_slot(&w.log, 60);
-	spare->first_record = 3; /* of a connection that has ended */
-	slot()->first_record = 2;
-	atomic_store(&slot()->records, 7);
+	spare->chain[0].first = 3; /* of a connection that has ended */
+	slot()->chain[0].first = 2;
+	atomic_store(&slot()->chain[0].records, 7);
 	try();
 	was = *slot();
-	xe_assert(xe_nsw_attach(&w.nsw, &w.extent, 1) == 0 && spare->first_record == XE_LOG_NONE);
+	xe_assert(xe_nsw_attach(&w.nsw, &w.extent, 1) == 0 && spare->chain[0].first == XE_LOG_NONE);
 	xe_nsw_accept(&w.nsw, &w.c, SERVER, PORT, CLIENT, PEER_PORT);
 	xe_nsw_detach(&w.nsw);
 	memset(slot(), 0xee, offsetof(struct xe_log_slot, peer_isn));
@@ -496,8 +496,8 @@ static void test_log_as_it_was(void)
 	for (uint32_t b = 0; b < w.log.slots; b++)
 		atomic_store(xe_log_bucket(&w.log, b), 63);
 	roll_back();
-	xe_assert(spare->first_record == 3 && slot()->first_record == 2);
-	xe_assert(XE_LOG_LOAD(slot()->records) == 7 && slot()->incarnation == was.incarnation);
+	xe_assert(spare->chain[0].first == 3 && slot()->chain[0].first == 2);
+	xe_assert(XE_LOG_LOAD(slot()->chain[0].records) == 7 && slot()->incarnation == was.incarnation);
 	xe_assert(slot()->nsw_generation == 1 && xe_log_valid(&w.log));
 	xe_assert(xe_log_find(&w.log, SERVER, PORT, CLIENT, PEER_PORT) ==
 		  xe_conn_index(w.s, conn()));
@@ -576,8 +576,8 @@ static void record(uint32_t n)
 
 	*r = (struct xe_log_record){.size = n, .kind = XE_RECORD_READ};
 	*xe_log_record_link(&w.log, 0) = XE_LOG_NONE;
-	slot()->first_record = 0;
-	atomic_store(&slot()->records, 1);
+	slot()->chain[0].first = 0;
+	atomic_store(&slot()->chain[0].records, 1);
 }
 
 static bool is_replayed(void)
