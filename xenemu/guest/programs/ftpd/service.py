@@ -1,11 +1,4 @@
-"""An FTP server (RFC 959, 2428, 3659) on aioftp: passive and active mode, resumed transfers.
-
-An ordinary asyncio program. aioftp knows users, directories and most commands. What differs: a
-session is one task that does one command after the other (aioftp runs those that come together
-at the same time), each PASV has a port of its own, replies and listings do not depend on the
-clock. So what a session writes is a function of what it reads and of the files. Left out: TLS,
-ASCII conversion, time limits of any kind, transfers between two servers (RFC 2577).
-"""
+"""The FTP service as a program: arguments, and a task for each client."""
 
 from __future__ import annotations
 
@@ -15,8 +8,8 @@ import socket
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from xenemu.guest.programs.ftpd_server import Server
-from xenemu.guest.programs.ftpd_streams import ready
+from xenemu.guest.programs.ftpd.server import Server
+from xenemu.guest.programs.ftpd.streams import ready
 
 BACKLOG = 128
 RETRY = 0.1  # seconds, when there are no more descriptors

@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 
 import aioftp
 
-from xenemu.guest.programs import ftpd_files as files
-from xenemu.guest.programs.ftpd_files import CHUNK, Refused, Upload, refusals
-from xenemu.guest.programs.ftpd_streams import (
+from xenemu.guest.programs.ftpd import files
+from xenemu.guest.programs.ftpd.files import CHUNK, Refused, Upload, refusals
+from xenemu.guest.programs.ftpd.streams import (
     Aborted,
     Active,
     Control,

@@ -14,10 +14,10 @@ from typing import Any
 import aioftp
 from aioftp.errors import PathIOError
 
-from xenemu.guest.programs import ftpd_files as files
-from xenemu.guest.programs.ftpd_files import Refused, refusal, refusals
-from xenemu.guest.programs.ftpd_streams import Control
-from xenemu.guest.programs.ftpd_transfers import Session, Transfers, stat_of
+from xenemu.guest.programs.ftpd import files
+from xenemu.guest.programs.ftpd.files import Refused, refusal, refusals
+from xenemu.guest.programs.ftpd.streams import Control
+from xenemu.guest.programs.ftpd.transfers import Session, Transfers, stat_of
 
 ANONYMOUS = ("anonymous", "ftp")
 BEFORE_LOGIN = ("user", "pass", "quit", "syst", "feat", "opts", "noop", "help")
