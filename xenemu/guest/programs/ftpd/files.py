@@ -167,12 +167,13 @@ class Upload:
     @staticmethod
     def check(path: Path) -> int:
         """Refused if no file can be stored there. The size of what it would replace."""
-        if os.path.lexists(path.resolve()):
-            fd, info = open_file(path)
-            os.close(fd)
-            return info.st_size
         with refusals():
-            if not stat.S_ISDIR(path.resolve().parent.stat().st_mode):
+            path = path.resolve()
+            if os.path.lexists(path):
+                fd, info = open_file(path)
+                os.close(fd)
+                return info.st_size
+            if not stat.S_ISDIR(path.parent.stat().st_mode):
                 raise Refused("550", "Not a directory.")
         return 0
 

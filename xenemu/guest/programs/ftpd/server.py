@@ -126,6 +126,21 @@ class Server(Transfers):
         connection.response("257", quoted(virtual))
         return True
 
+    async def rmd(self, connection: aioftp.Connection, rest: str | PurePosixPath) -> bool:
+        """RMD, of anything but the root."""
+        self._not_the_root(connection, rest)
+        return await super().rmd(connection, rest)
+
+    async def rnfr(self, connection: aioftp.Connection, rest: str | PurePosixPath) -> bool:
+        """RNFR, of anything but the root."""
+        self._not_the_root(connection, rest)
+        return await super().rnfr(connection, rest)
+
+    def _not_the_root(self, connection: aioftp.Connection, name: str | PurePosixPath) -> None:
+        path, _ = self.get_paths(connection, name)
+        if path == connection.user.base_path:
+            raise Refused("550", "Not the root.")
+
     async def type_(self, connection: aioftp.Connection, rest: str) -> bool:
         """TYPE: all of them are sent as they are."""
         if rest.upper() not in ("A", "A N", "I", "L 8"):

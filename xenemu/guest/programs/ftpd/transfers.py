@@ -175,7 +175,8 @@ class Transfers(aioftp.Server):
         """STOR, and APPE"""
         with prepared(connection) as (session, endpoint, offset):
             path, _ = self.get_paths(connection, rest)
-            Upload.check(path)
+            if Upload.check(path) < offset and mode != "ab":
+                raise Refused("554", "The file is not that long.")
 
             async def store(data: socket.socket) -> None:
                 who = session.upload(data)
