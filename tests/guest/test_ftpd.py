@@ -306,6 +306,52 @@ def test_pipelined_byte_by_byte_and_whole(world: World, root: Path) -> None:
     assert answers[1:] == answers[:1] * 2
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_garbage(world: World, root: Path, seed: int) -> None:
+    """Every line has one reply, whatever is in it; nothing outside of the root changes."""
+    source = random.Random(seed)
+    names = (
+        "RETR STOR APPE LIST NLST MLSD MLST CWD CDUP MKD RNTO RNFR SIZE MDTM TYPE STRU MODE REST"
+        " OPTS USER ALLO NOOP PWD SYST ABOR PORT EPRT FOO"
+    ).split()
+    words = (
+        b"/",
+        b"..",
+        b"sub",
+        b"\xff\xf4",
+        b"\xfe",
+        b"\r",
+        b"|",
+        b"'",
+        b'"',
+        b"-l",
+        b"1,",
+        b"9" * 30,
+    )
+
+    def line() -> bytes:
+        if source.random() < 0.1:
+            return source.randbytes(source.randrange(1, 30)).replace(b"\n", b"") + b"?\r\n"
+        rest = b"".join(source.choice(words) for _ in range(source.randrange(5)))
+        return source.choice(names).encode() + b" " * source.randrange(3) + rest + b"\r\n"
+
+    text = [line() for _ in range(500)]
+
+    async def body(report: Report) -> None:
+        ftp = await login(report)
+        for each in text:
+            ftp.writer.write(each)
+            reply = await ftp.reader.readuntil(b"\r\n")
+            while reply[3:4] == b"-" or reply[:1] == b" ":
+                reply = await ftp.reader.readuntil(b"\r\n")
+            assert reply[:3].isdigit() and reply[:1] in b"2345", (each, reply)
+        await ftp.quit()
+
+    run(world, body)
+    assert (root / "big").read_bytes() == BIG
+    assert sorted(path.name for path in root.parent.iterdir()) == ["ftp", "secret"]
+
+
 def test_stop_is_clean(world: World, root: Path) -> None:
     (process,) = world.server.processes.values()
     client = world.client.spawn(lambda argv: login_and_wait())

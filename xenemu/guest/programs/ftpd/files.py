@@ -182,15 +182,20 @@ class Upload:
             raise Refused("554", "The file is not that long.")
 
     def write(self, data: bytes) -> None:
-        """What comes next; OSError."""
+        """What comes next; Refused."""
         view = memoryview(data)
-        while view:
-            written = os.pwrite(self._fd, view, self._size)
-            self._size += written
-            view = view[written:]
+        with refusals():
+            while view:
+                written = os.pwrite(self._fd, view, self._size)
+                self._size += written
+                view = view[written:]
 
     def commit(self) -> None:
-        """The file is complete. If it had been so before, nothing happens; OSError."""
+        """The file is complete. If it had been so before, nothing happens; Refused."""
+        with refusals():
+            self._commit()
+
+    def _commit(self) -> None:
         if not os.path.lexists(self._path):
             self._check_size(0)
             self._store(0, [])
