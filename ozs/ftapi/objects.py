@@ -201,29 +201,31 @@ class Connection:
 class Packet:
     """A packet that passes the south side."""
 
-    __slots__ = ("c", "kind", "side")
+    __slots__ = ("c", "kind", "result", "side")
 
     def __init__(self, c: Any, side: Side, kind: PacketKind) -> None:
         self.c = c  # struct wr_packet *
         self.side = side
         self.kind = kind
+        self.result: int | None = None  # of the operation, if it was called
 
     def stock(self) -> Verdict:
         """What wr_plain would do with it."""
-        return Verdict(operation(self.side, self.kind)(self.c))
+        self.result = Verdict(operation(self.side, self.kind)(self.c))
+        return self.result
 
 
 class Call:
     """A socket call that passes the north side."""
 
-    __slots__ = ("_states", "c", "connection", "ended", "kind", "side")
+    __slots__ = ("c", "connection", "ended", "kind", "result", "side")
 
     def __init__(self, c: Any, side: Side, kind: CallKind, states: States) -> None:
         self.c = c  # struct wr_call *
         self.side = side
         self.kind = kind
         self.connection = Connection(lib.wr_connection(c), states)
-        self._states = states
+        self.result: int | None = None  # of the last read() or write()
         self.ended = False  # close() was called
 
     @property
@@ -244,13 +246,15 @@ class Call:
 
     def read(self) -> int:
         """cn_read_request or sn_read_response: bytes, 0 at the end of the stream, or -errno."""
-        side = self.side
-        return int((lib.sn_read_response if side else lib.cn_read_request)(self.c))
+        operation = lib.sn_read_response if self.side else lib.cn_read_request
+        self.result = int(operation(self.c))
+        return self.result
 
     def write(self, n: int | None = None) -> int:
         """cn_write_response or sn_write_request of n bytes (all): those taken, or -errno."""
-        side, n = self.side, self.length if n is None else n
-        return int((lib.sn_write_request if side else lib.cn_write_response)(self.c, n))
+        operation = lib.sn_write_request if self.side else lib.cn_write_response
+        self.result = int(operation(self.c, self.length if n is None else n))
+        return self.result
 
     def date(self) -> None:
         """An HTTP date comes next in the output: as_volatile_date."""

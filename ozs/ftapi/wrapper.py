@@ -1,8 +1,9 @@
 """A wrapper of an author's own: handlers in Python where that costs no packet anything, else in C.
 
 A Wrapper owns its struct wr and the callbacks in it: it must live as long as the machine that
-it is added to, and belongs to that one. What a handler raises is a bug of the profile: the call
-answers EIO, the packet is dropped, the traceback is printed and kept, and all goes on.
+it is added to, and belongs to that one. What a handler raises is a bug of the profile: the
+traceback is printed and kept, and all goes on. What the handler's operation has done counts, so
+that no byte is lost; without one the call answers EIO, and the packet is dropped.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import errno
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -51,6 +53,7 @@ class Wrapper:
         self.states = States()
         self._callbacks: dict[tuple[Side, int, bool], Any] = {}
         self._kept: list[object] = []
+        self._done: int | None = None  # by the handler that has just failed
         out = ffi.new("struct wr **")
         checked(lib.wr_create(out, port))
         self.c = ffi.gc(out[0], lib.wr_destroy)
@@ -113,8 +116,10 @@ class Wrapper:
             )
 
         def install(handler: P) -> P:
-            def run(packet: Any, _context: Any) -> int:
-                return int(handler(Packet(packet, side, kind)))
+            def run(c: Any, _context: Any) -> int:
+                packet = Packet(c, side, kind)
+                with self._keeps_result(packet):
+                    return int(Verdict(handler(packet)))
 
             self._put(side, kind, run, Verdict.DROP)
             return handler
@@ -127,10 +132,11 @@ class Wrapper:
                 call = Call(c, side, kind, self.states)
                 if kind is CallKind.CLOSE:
                     return self._close(handler, call)
-                result = handler(call)
-                if result is None:
-                    raise TypeError(f"the {kind.name} handler gave no result")
-                return result
+                with self._keeps_result(call):
+                    result = handler(call)
+                    if result is None:
+                        raise TypeError(f"the {kind.name} handler gave no result")
+                    return result
 
             self._put(side, kind, run, -errno.EIO)
             return handler
@@ -177,12 +183,22 @@ class Wrapper:
         self.install(side, kind, handler)
         self._callbacks[key] = handler
 
-    def _failed(self, kind: Any, error: BaseException, where: TracebackType | None) -> None:
-        """cffi tells of an exception that it can't hand on through C."""
+    @contextmanager
+    def _keeps_result(self, what: Call | Packet) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._done = what.result
+            raise
+
+    def _failed(self, kind: Any, error: BaseException, where: TracebackType | None) -> Any:
+        """cffi tells of an exception that it can't hand on through C; what C gets in its place."""
+        done, self._done = self._done, None
         if issubclass(kind, KeyboardInterrupt):
             _thread.interrupt_main()
-            return
+            return done
         text = "".join(traceback.format_exception(kind, error, where))
         self.failures += 1
         self.errors.append(text)
         print(f"port {self.port}: a handler of its wrapper failed\n{text}", file=sys.stderr, end="")
+        return done
