@@ -1,7 +1,5 @@
 """The key-value service's profile: a request whose answer has arrived is never replayed.
 
-    xenemu boot --service examples/kv/service.py:main,port=7000,profile=examples/kv/profile.py:kv
-
 Each request is a line, and so is each answer. `begun` is where the oldest pair begins that is not
 removed yet: one that finds no room goes together with the next.
 """
@@ -24,16 +22,14 @@ def read(call: Call) -> int:
     """Notes where the lines that the service reads begin and end."""
     n = call.read()
     if n > 0:
-        state = call.connection.state
+        state, at = call.connection.state, call.connection.read_so_far - n
         requests = state.setdefault("requests", deque())
-        first = call.connection.read_so_far - n
-        begin, data, at = state.pop("begin", first), call.bytes(n), 0
-        while (newline := data.find(b"\n", at)) >= 0:
-            at = newline + 1
-            requests.append((begin, first + at))
-            begin = first + at
-        if at < n:
-            state["begin"] = begin
+        for line in call.bytes(n).splitlines(keepends=True):
+            begin, at = state.pop("begin", at), at + len(line)
+            if line.endswith(b"\n"):
+                requests.append((begin, at))
+            else:
+                state["begin"] = begin
     return n
 
 

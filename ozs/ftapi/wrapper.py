@@ -111,9 +111,7 @@ class Wrapper:
         a kind that this side never sees."""
         operation(side, kind)
         if kind in _SEGMENTS:
-            raise ValueError(
-                f"{kind.name}: segments are for the stock operations, or handlers in C"
-            )
+            raise ValueError(f"{kind.name}: only operations and handlers in C run per segment")
 
         def install(handler: P) -> P:
             def run(c: Any, _context: Any) -> int:
