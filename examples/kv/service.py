@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 PORT = 7000
+JOURNAL = "kv.journal"
 Change = Callable[[str | None], tuple[str | None, str]]  # of a value: the next one, the answer
 
 
@@ -114,9 +115,9 @@ async def main(argv: list[str]) -> int:
     """Serves until it is told to stop."""
     parser = argparse.ArgumentParser(prog="kv")
     parser.add_argument("--port", type=int, default=PORT)
-    parser.add_argument("journal", type=Path)
+    parser.add_argument("directory", type=Path, help="where the journal is")
     options = parser.parse_args(argv)
-    store = Store(options.journal)
+    store = Store(options.directory / JOURNAL)
     server = await asyncio.start_server(
         lambda reader, writer: serve(store, reader, writer), "0.0.0.0", options.port
     )
