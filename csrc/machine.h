@@ -16,6 +16,7 @@
 #include "base/time.h"
 #include "base/trace.h"
 #include "base/work.h"
+#include "net/ftapi.h"
 #include "net/link.h"
 #include "net/socket.h"
 #include "net/ssw.h"
@@ -103,6 +104,9 @@ int xe_machine_give_up(struct xe_machine *m, uint32_t primary);
 int xe_machine_path_set(struct xe_machine *m, uint32_t ip, uint32_t domid);
 /* The wrapper that protects a domain's service address, NULL: none. */
 struct xe_ssw *xe_machine_wrapper(struct xe_machine *m, uint32_t domid);
+/* An author's own, not owned, with all its handlers: it is good until the machine is destroyed. The
+ * number by which its ports are registered; -EINVAL, -ENOSPC. */
+int xe_machine_add_wrapper(struct xe_machine *m, const struct wr *w);
 /* Where NSW's stores into the log are counted; NULL: not in this build (XE_STORE_POINTS). */
 struct xe_store_stop *xe_machine_store_stop(struct xe_machine *m);
 int xe_machine_nsw_attach(struct xe_machine *m, uint32_t domid, uint64_t gva, uint32_t extents);

@@ -95,6 +95,7 @@ struct xe_machine {
 	uint32_t *free_buffer;
 	uint32_t free_buffers;
 	struct xe_node node[XE_NODES];
+	const struct wr *wr[WR_PROFILES]; /* those of authors are not owned */
 	struct xe_guard guard[XE_PAIRS];
 	uint32_t guards;
 	uint32_t lost[XE_PAIRS]; /* addresses whose pair was given up: answered with resets */

@@ -1,8 +1,10 @@
 """The binding of the FT API: the header's own declarations, wrappers, handlers in Python and C."""
 
 import errno
+import gc
 import re
 import subprocess
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from ozs import ftapi
 from ozs.ftapi import Call, CallKind, Packet, PacketKind, Side, Verdict, Wrapper, ffi, lib, objects
 from ozs.ftapi import wrapper as wrapper_module
+from xenemu.machine import Machine
 
 HEADER = Path(__file__).parents[2] / "csrc" / "net" / "ftapi.h"
 PORT = 7000
@@ -389,3 +392,34 @@ def test_a_library_without_the_function(tmp_path: Path) -> None:
     library = compiled(tmp_path, PROFILE_IN_C, "-shared", "-fPIC")
     with pytest.raises(ValueError, match="another"):
         ftapi.load_profile(f"{library}:another", PORT)
+
+
+# the machine's table
+
+
+def test_a_machine_numbers_authors_wrappers() -> None:
+    machine = Machine(frames=4096)
+    try:
+        numbers = []
+        for _ in range(lib.WR_PROFILE_OWN, lib.WR_PROFILES):
+            wrapper = Wrapper(PORT)
+            numbers.append(machine.add_wrapper(wrapper.address, wrapper))
+        assert numbers == list(range(lib.WR_PROFILE_OWN, lib.WR_PROFILES))
+        with pytest.raises(OSError) as raised:
+            machine.add_wrapper(Wrapper(PORT).address, None)
+        assert raised.value.errno == errno.ENOSPC
+    finally:
+        machine.close()
+
+
+def test_a_machine_keeps_its_wrappers() -> None:
+    machine = Machine(frames=4096)
+    wrapper = Wrapper(PORT)
+    gone = weakref.ref(wrapper)
+    machine.add_wrapper(wrapper.address, wrapper)
+    del wrapper
+    gc.collect()
+    assert gone() is not None
+    machine.close()
+    gc.collect()
+    assert gone() is None
