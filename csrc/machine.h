@@ -102,11 +102,11 @@ int xe_machine_fence_backup(struct xe_machine *m, uint32_t primary);
 /* No backup can be had: the pair and its log go, the address answers with resets. */
 int xe_machine_give_up(struct xe_machine *m, uint32_t primary);
 int xe_machine_path_set(struct xe_machine *m, uint32_t ip, uint32_t domid);
+/* For ports that are registered with this profile, WR_PROFILE_OWN or higher: an author's wrapper,
+ * which must outlive the machine. -EINVAL, -EEXIST. */
+int xe_machine_add_wrapper(struct xe_machine *m, uint32_t profile, struct wr *w);
 /* The wrapper that protects a domain's service address, NULL: none. */
 struct xe_ssw *xe_machine_wrapper(struct xe_machine *m, uint32_t domid);
-/* An author's own, not owned, with all its handlers: it is good until the machine is destroyed. The
- * number by which its ports are registered; -EINVAL, -ENOSPC. */
-int xe_machine_add_wrapper(struct xe_machine *m, const struct wr *w);
 /* Where NSW's stores into the log are counted; NULL: not in this build (XE_STORE_POINTS). */
 struct xe_store_stop *xe_machine_store_stop(struct xe_machine *m);
 int xe_machine_nsw_attach(struct xe_machine *m, uint32_t domid, uint64_t gva, uint32_t extents);

@@ -298,19 +298,6 @@ struct xe_ssw *xe_machine_wrapper(struct xe_machine *m, uint32_t domid)
 	return g ? g->ssw : NULL;
 }
 
-int xe_machine_add_wrapper(struct xe_machine *m, const struct wr *w)
-{
-	if (!w)
-		return -EINVAL;
-	for (int i = WR_PROFILE_OWN; i < WR_PROFILES; i++) {
-		if (!m->wr[i]) {
-			m->wr[i] = w;
-			return i;
-		}
-	}
-	return -ENOSPC;
-}
-
 struct xe_store_stop *xe_machine_store_stop(struct xe_machine *m)
 {
 #ifdef XE_STORE_POINTS

@@ -33,6 +33,7 @@ struct wr {
 struct wr_packet {
 	struct xe_ssw *ssw;
 	struct xe_conn *conn;    /* of rec_syn and snd_syn: NULL, if there is no entry yet */
+	const struct wr *wr;
 	struct xe_packet *packet;
 	xe_ns now;
 };

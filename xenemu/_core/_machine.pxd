@@ -132,6 +132,7 @@ cdef extern from "machine.h" nogil:
         uint32_t blocks
         uint32_t blocks_free
         uint32_t generation
+        uint32_t ghosts
     struct xe_ssw_counters:
         uint64_t malformed
         uint64_t not_believed
@@ -146,6 +147,9 @@ cdef extern from "machine.h" nogil:
         uint64_t reestablished
         uint64_t tombstone_answers
         uint64_t unknown_dropped
+        uint64_t unclaimed
+        uint64_t removals
+        uint64_t removals_refused
     struct xe_host_counters:
         uint64_t hypercalls
         uint64_t unknown_hypercalls
@@ -184,7 +188,10 @@ cdef extern from "machine.h" nogil:
     xe_store_stop *xe_machine_store_stop(xe_machine *m)
     struct wr:
         pass
-    int xe_machine_add_wrapper(xe_machine *m, const wr *w)
+    enum:
+        WR_PROFILE_OWN
+        WR_PROFILES
+    int xe_machine_add_wrapper(xe_machine *m, uint32_t profile, wr *w)
     int xe_machine_nsw_attach(xe_machine *m, uint32_t domid, uint64_t gva, uint32_t extents)
     int xe_machine_add_host(xe_machine *m, uint32_t ip, const xe_link_config *link, uint64_t seed,
                             const xe_tcp_config *cfg, uint32_t *node)

@@ -15,7 +15,9 @@ cdef enum:
     MAX_WORK = 256
     ESRCH = 3
     EINTR = 4
+    EEXIST = 17
     EINVAL = 22
+    ENOSPC = 28
     EOPNOTSUPP = 95
 
 HOST = XE_NODE_HOST
@@ -399,8 +401,14 @@ cdef class Machine:
     # wrappers
 
     def add_wrapper(self, uintptr_t address):
+        cdef int rc
         self._open()
-        return check(xe_machine_add_wrapper(self._m, <const wr *>address))
+        for profile in range(WR_PROFILE_OWN, WR_PROFILES):
+            rc = xe_machine_add_wrapper(self._m, profile, <wr *>address)
+            if rc != -EEXIST:
+                check(rc)
+                return profile
+        check(-ENOSPC)
 
     def nsw_attach(self, uint32_t domid, uint64_t gva, uint32_t extents):
         self._open()
