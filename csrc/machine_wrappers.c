@@ -1,7 +1,7 @@
 /* The machine's wrappers, by profile, and which ports of a pair are under which.
  *
- * The table owns what is in it. Built-in profiles are made with the machine; of the others, those
- * that an author brings are put there before their port is registered.
+ * Built-in profiles are made with the machine, and owned. Those that an author brings are put there
+ * before their port is registered; they are the author's.
  */
 #include <errno.h>
 
@@ -30,7 +30,7 @@ int xe_machine_open_wrappers(struct xe_machine *m)
 
 void xe_machine_close_wrappers(struct xe_machine *m)
 {
-	for (int i = 0; i < WR_PROFILES; i++)
+	for (int i = 0; i < WR_PROFILE_OWN; i++)
 		wr_destroy(m->wr[i]);
 }
 

@@ -186,6 +186,12 @@ cdef extern from "machine.h" nogil:
     int xe_machine_path_set(xe_machine *m, uint32_t ip, uint32_t domid)
     xe_ssw *xe_machine_wrapper(xe_machine *m, uint32_t domid)
     xe_store_stop *xe_machine_store_stop(xe_machine *m)
+    struct wr:
+        pass
+    enum:
+        WR_PROFILE_OWN
+        WR_PROFILES
+    int xe_machine_add_wrapper(xe_machine *m, uint32_t profile, wr *w)
     int xe_machine_nsw_attach(xe_machine *m, uint32_t domid, uint64_t gva, uint32_t extents)
     int xe_machine_add_host(xe_machine *m, uint32_t ip, const xe_link_config *link, uint64_t seed,
                             const xe_tcp_config *cfg, uint32_t *node)

@@ -136,6 +136,7 @@ class Machine:
     def counters(self) -> dict[str, int]: ...
 
     # guest kernel: the north-side wrapper
+    def add_wrapper(self, address: int) -> int: ...
     def nsw_attach(self, domid: int, gva: int, extents: int) -> None:
         """The guest's NSW uses the log mapped at gva; EFAULT where it isn't mapped."""
     @property

@@ -5,7 +5,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_AS_STRING, _PyByte
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.errno cimport errno
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uint8_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uint8_t, uintptr_t
 from libc.string cimport memset
 
 from cpython.object cimport PyObject
@@ -15,7 +15,9 @@ cdef enum:
     MAX_WORK = 256
     ESRCH = 3
     EINTR = 4
+    EEXIST = 17
     EINVAL = 22
+    ENOSPC = 28
     EOPNOTSUPP = 95
 
 HOST = XE_NODE_HOST
@@ -396,7 +398,17 @@ cdef class Machine:
         result.update(xe_host_counters_(self._h)[0])
         return result
 
-    # the north-side wrapper
+    # wrappers
+
+    def add_wrapper(self, uintptr_t address):
+        cdef int rc
+        self._open()
+        for profile in range(WR_PROFILE_OWN, WR_PROFILES):
+            rc = xe_machine_add_wrapper(self._m, profile, <wr *>address)
+            if rc != -EEXIST:
+                check(rc)
+                return profile
+        check(-ENOSPC)
 
     def nsw_attach(self, uint32_t domid, uint64_t gva, uint32_t extents):
         self._open()
