@@ -27,7 +27,7 @@ static void lay_out(struct xe_log *log)
 	log->record_blocks = (uint32_t)(bytes / 32 / XE_LOG_RECORD_BLOCK);
 	log->ports_at = XE_PAGE_SIZE;
 	log->buckets_at = log->ports_at + 65536;
-	log->slots_at = align_up(log->buckets_at + slots * 4ull, alignof(struct xe_log_slot));
+	log->slots_at = align_up(log->buckets_at + slots * 4ull, sizeof(struct xe_log_slot));
 	log->record_links_at = log->slots_at + slots * sizeof(struct xe_log_slot);
 	log->block_links_at = log->record_links_at + log->record_blocks * 4ull;
 	log->records_at =

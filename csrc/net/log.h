@@ -146,7 +146,8 @@ struct xe_log_slot {
 	uint32_t trial;            /* 1: somebody waits for XE_LOG_REPLAYED */
 	uint32_t reserved1;
 	uint64_t first_base;       /* offset of first_block's first byte */
-	uint64_t reserved5[3];
+	uint64_t hole_from, hole_to; /* bounds of blocks that are not in the chain: filler */
+	uint64_t reserved5;
 
 	/* --- written by NSW --- */
 	alignas(64) _Atomic uint32_t nsw_flags;
@@ -165,10 +166,10 @@ struct xe_log_slot {
 	_Atomic uint64_t marks;    /* so far; those of this generation */
 	uint32_t removal[XE_LOG_REMOVALS]; /* record blocks, a ring; of a root */
 	_Atomic uint32_t removals; /* so far */
-	uint32_t reserved4[9];
+	uint32_t reserved4[25];
 };
 
-_Static_assert(sizeof(struct xe_log_slot) == 448, "log format");
+_Static_assert(sizeof(struct xe_log_slot) == 512, "log format: none lies in two extents");
 _Static_assert(sizeof(struct xe_log_removal) <= XE_LOG_RECORD_BLOCK, "log format");
 
 enum xe_log_record_kind {
