@@ -24,6 +24,7 @@
 #include "net/socket.h"
 #include "net/ssw.h"
 #include "net/wire.h"
+#include "net/wrapper.h"
 
 #include "protection.h"
 
@@ -63,6 +64,7 @@ struct bench_pair {
 	struct xe_tcp *client;
 	struct xe_sockets server;
 	int listener;
+	struct wr plain;
 	struct xe_ssw *ssw;
 	struct bench_pipe pipe[2];
 	struct bench_counter counter;
@@ -102,7 +104,10 @@ static int open_wrappers(struct bench_pair *b, uint32_t extents)
 
 	if (rc)
 		return rc;
-	xe_ssw_protect(b->ssw, PORT, true);
+	rc = wr_plain(&b->plain);
+	if (rc)
+		return rc;
+	xe_ssw_protect(b->ssw, PORT, &b->plain);
 	xe_sockets_protect(&b->server, PORT, true);
 	return xe_nsw_attach(&b->server.nsw, b->extent, extents);
 }
@@ -337,8 +342,7 @@ static int use(struct bench_pair *b, struct bench_transfer *t)
 			  xe_tcp_send(b->client, t->sock, b->source + t->sent % PERIOD,
 				      next_chunk(t), b->now));
 	while (rc > 0 && !t->upload && t->received < t->bytes)
-		rc = take(b, t, b->sink,
-			  xe_tcp_recv(b->client, t->sock, b->sink, CHUNK, b->now));
+		rc = take(b, t, b->sink, xe_tcp_recv(b->client, t->sock, b->sink, CHUNK, b->now));
 	return rc < 0 ? rc : 0;
 }
 
@@ -351,8 +355,7 @@ static int serve(struct bench_pair *b, struct bench_transfer *t)
 			  xe_sock_send(&b->server, t->conn, b->source + t->sent % PERIOD,
 				       next_chunk(t), b->now));
 	while (rc > 0 && t->upload && t->received < t->bytes) {
-		rc = take(b, t, b->sink,
-			  xe_sock_recv(&b->server, t->conn, b->sink, CHUNK, b->now));
+		rc = take(b, t, b->sink, xe_sock_recv(&b->server, t->conn, b->sink, CHUNK, b->now));
 		t->reads += rc > 0;
 	}
 	return rc < 0 ? rc : 0;

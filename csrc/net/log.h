@@ -158,12 +158,13 @@ struct xe_log_slot {
 	_Atomic uint64_t out_written;
 	_Atomic uint64_t replayed; /* input fed from the log in this generation */
 	struct xe_log_chain chain[2];
-	uint32_t root, root_incarnation; /* the session's slot, itself for a root; XE_LOG_NONE: none */
-	uint32_t order;            /* among those that the service opened or accepted in the session */
+	uint32_t root,
+		root_incarnation; /* the session's slot, itself for a root; XE_LOG_NONE: none */
+	uint32_t order; /* among those that the service opened or accepted in the session */
 	uint32_t reserved2;
 
 	alignas(64) uint64_t mark[XE_LOG_MARKS]; /* offsets of the output, a ring */
-	_Atomic uint64_t marks;    /* so far; those of this generation */
+	_Atomic uint64_t marks; /* so far; those of this generation */
 	uint32_t removal[XE_LOG_REMOVALS]; /* record blocks, a ring; of a root */
 	_Atomic uint32_t removals; /* so far */
 	uint32_t reserved4[25];
@@ -179,14 +180,14 @@ enum xe_log_record_kind {
 	XE_RECORD_DATE,
 	XE_RECORD_OPENED, /* accept, or the end of a connect: the first of a session's connection */
 	XE_RECORD_LISTEN, /* of a root: size = the port */
-	XE_RECORD_CUT,    /* compacted: size = enum xe_log_cut_kind, sequence = from, out_written = to */
+	XE_RECORD_CUT, /* compacted: size = enum xe_log_cut_kind, sequence = from, out_written = to */
 };
 
 struct xe_log_record {
-	uint32_t size;             /* bytes read, or the errno */
+	uint32_t size; /* bytes read, or the errno */
 	uint32_t kind;
-	uint64_t sequence;         /* order within the session; of a date: seconds since 1970 */
-	uint64_t out_written;      /* bytes written by then */
+	uint64_t sequence; /* order within the session; of a date: seconds since 1970 */
+	uint64_t out_written; /* bytes written by then */
 };
 
 enum { XE_RECORDS_PER_BLOCK = XE_LOG_RECORD_BLOCK / sizeof(struct xe_log_record) };
@@ -199,7 +200,8 @@ enum { XE_RECORDS_PER_BLOCK = XE_LOG_RECORD_BLOCK / sizeof(struct xe_log_record)
 struct xe_log {
 	uint8_t **extent;
 	uint32_t extents, slots, record_blocks, blocks;
-	uint64_t ports_at, buckets_at, slots_at, record_links_at, block_links_at, records_at, blocks_at;
+	uint64_t ports_at, buckets_at, slots_at, record_links_at, block_links_at, records_at,
+		blocks_at;
 };
 
 /* The view of `n` mapped extents; 0, -EINVAL (none or too many), -ENOMEM. */
@@ -251,7 +253,7 @@ static inline _Atomic uint8_t *xe_log_port(const struct xe_log *log, uint16_t po
 
 uint32_t xe_log_hash(uint32_t local_addr, uint16_t local_port, uint32_t peer_addr,
 		     uint16_t peer_port);
-/* The slot of a 4-tuple, or XE_LOG_NONE; follows chains of a log it does not trust. */
+/* The slot of a 4-tuple, no ghost's, or XE_LOG_NONE; follows chains of a log it does not trust. */
 uint32_t xe_log_find(const struct xe_log *log, uint32_t local_addr, uint16_t local_port,
 		     uint32_t peer_addr, uint16_t peer_port);
 

@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "net/nsw.h"
 #include "net/ssw_internal.h"
+#include "plain.h"
 
 enum { SERVER = 0x0a000001, CLIENT = 0x0a000101, PORT = 80, PEER_PORT = 4000, BYTES = 4096 };
 enum { WINDOW = 8000, SMALL = 2000 };
@@ -46,7 +47,7 @@ static void open_world(void)
 	w.extent = aligned_alloc(XE_PAGE_SIZE, XE_EXTENT_SIZE);
 	xe_assert(w.extent && xe_ssw_create(&w.s, &w.extent, 1) == 0);
 	xe_assert(xe_log_open(&w.log, &w.extent, 1) == 0);
-	xe_ssw_protect(w.s, PORT, true);
+	protect_plain(w.s, PORT);
 	w.now = XE_SECOND;
 	w.peer_isn = opt_isn + 77;
 	w.own_isn = opt_isn;
@@ -393,9 +394,9 @@ static void test_resets_ignored(void)
 	w.peer_port++;
 	xe_assert(out(XE_RST, 0, 0, 0) == XE_DROP); /* the new TCP knows fewer than the old one */
 	w.peer_port--;
-	xe_ssw_protect(w.s, PORT, false);
+	xe_ssw_protect(w.s, PORT, NULL);
 	xe_assert(out(XE_RST, 0, 0, 0) == XE_DROP);
-	xe_ssw_protect(w.s, PORT, true);
+	protect_plain(w.s, PORT);
 	xe_assert(!(events() & 1u << XE_SSW_DIVERGED));
 	roll_back();
 	xe_assert(in(XE_RST, 500, 500, 0) == XE_PASS && !conn());
@@ -497,7 +498,8 @@ static void test_log_as_it_was(void)
 		atomic_store(xe_log_bucket(&w.log, b), 63);
 	roll_back();
 	xe_assert(spare->chain[0].first == 3 && slot()->chain[0].first == 2);
-	xe_assert(XE_LOG_LOAD(slot()->chain[0].records) == 7 && slot()->incarnation == was.incarnation);
+	xe_assert(XE_LOG_LOAD(slot()->chain[0].records) == 7 &&
+		  slot()->incarnation == was.incarnation);
 	xe_assert(slot()->nsw_generation == 1 && xe_log_valid(&w.log));
 	xe_assert(xe_log_find(&w.log, SERVER, PORT, CLIENT, PEER_PORT) ==
 		  xe_conn_index(w.s, conn()));

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "base/assert.h"
+#include "plain.h"
 #include "tcp_check.h"
 
 /* The log between two pages that nobody may touch. Mapped once; each world finds zeros. */
@@ -37,7 +38,7 @@ void world_open(struct world *w)
 	w->now = XE_SECOND;
 	w->extent = clean_extent();
 	xe_assert(xe_ssw_create(&w->ssw, &w->extent, 1) == 0);
-	xe_ssw_protect(w->ssw, PORT, true);
+	protect_plain(w->ssw, PORT);
 	cfg.no_timestamps = shape & 1;
 	cfg.no_wscale = shape & 2;
 	cfg.rcv_buf = 1024u << (sizes & 7);

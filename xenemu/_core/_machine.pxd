@@ -132,6 +132,7 @@ cdef extern from "machine.h" nogil:
         uint32_t blocks
         uint32_t blocks_free
         uint32_t generation
+        uint32_t ghosts
     struct xe_ssw_counters:
         uint64_t malformed
         uint64_t not_believed
@@ -146,6 +147,9 @@ cdef extern from "machine.h" nogil:
         uint64_t reestablished
         uint64_t tombstone_answers
         uint64_t unknown_dropped
+        uint64_t unclaimed
+        uint64_t removals
+        uint64_t removals_refused
     struct xe_host_counters:
         uint64_t hypercalls
         uint64_t unknown_hypercalls
