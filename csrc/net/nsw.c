@@ -22,7 +22,7 @@ void xe_nsw_raise_flag(struct xe_nsw *n, const struct wr_conn *c, uint32_t flag)
 }
 
 /* The replay is over for those who only wait for that: a trial. */
-static void check_replayed(struct xe_nsw *n, struct wr_conn *c)
+void xe_nsw_check_replayed(struct xe_nsw *n, struct wr_conn *c)
 {
 	if (!c->unsettled || c->diverged || c->read_at < c->read_line ||
 	    c->written < c->sent_line || !xe_still_ours(n, c))
@@ -53,7 +53,7 @@ static void pass_over_output(struct xe_nsw *n, struct wr_conn *c)
 
 /* ---- beginning ---- */
 
-/* What it has of the time before the fault. `ring`: the slot that holds its removals. */
+/* What it has of the time before the fault. `ring`: the slot with its session's removals. */
 int xe_nsw_prepare(struct xe_nsw *n, struct wr_conn *c, struct xe_log_slot *ring)
 {
 	struct xe_log_slot *slot = xe_slot_of(n, c);
@@ -162,7 +162,8 @@ void xe_nsw_open(struct xe_nsw *n, uint32_t i, int sock, struct wr_conn *root, u
 {
 	struct xe_log_slot *slot = xe_log_slot(&n->log, i);
 	struct wr_conn *c = &n->conn[i];
-	bool member = c->listed && !c->claimed && c->incarnation == slot->incarnation;
+	bool member = c->listed && !c->claimed && c->incarnation == slot->incarnation && root &&
+		      c->root == root->slot;
 	bool bound = xe_slot_bound(slot), ghost = XE_LOG_LOAD(slot->state) == XE_LOG_GHOST;
 	bool replays = slot->replay_generation == n->generation || ghost;
 	uint32_t keeps = 0;
@@ -186,7 +187,7 @@ void xe_nsw_open(struct xe_nsw *n, uint32_t i, int sock, struct wr_conn *root, u
 		if (member && root == c)
 			xe_nsw_begin_session(n, c);
 		else if (!member)
-			xe_nsw_prepare(n, c, slot);
+			xe_nsw_prepare(n, c, NULL);
 	}
 	if (replays && (c->opened || ghost))
 		xe_nsw_begin_replay(n, c);
@@ -201,7 +202,7 @@ void xe_nsw_open(struct xe_nsw *n, uint32_t i, int sock, struct wr_conn *root, u
 		else if (!c->loaded)
 			xe_nsw_note_input(n, c, XE_RECORD_OPENED, 0);
 	}
-	check_replayed(n, c);
+	xe_nsw_check_replayed(n, c);
 }
 
 struct wr_conn *xe_nsw_accept(struct xe_nsw *n, int sock, uint32_t local_addr, uint16_t local_port,
@@ -425,7 +426,7 @@ long xe_nsw_feed(struct xe_nsw *n, struct wr_conn *c, void *buf, size_t n_bytes)
 	n->reads_replayed++;
 	n->bytes_fed += n_bytes;
 	COMMIT(n, xe_slot_of(n, c)->replayed, c->read_at);
-	check_replayed(n, c);
+	xe_nsw_check_replayed(n, c);
 	if (!recorded)
 		xe_nsw_note_input(n, c, XE_RECORD_READ, (uint32_t)n_bytes);
 	else if (c->read_at >= c->record_end)
@@ -528,7 +529,7 @@ static void say_written(struct xe_nsw *n, struct wr_conn *c)
 {
 	if (xe_still_ours(n, c))
 		COMMIT(n, xe_slot_of(n, c)->out_written, c->written);
-	check_replayed(n, c);
+	xe_nsw_check_replayed(n, c);
 }
 
 size_t xe_nsw_drop(struct xe_nsw *n, struct wr_conn *c, const uint8_t *bytes, size_t n_bytes)

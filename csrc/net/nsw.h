@@ -160,6 +160,8 @@ static inline bool xe_nsw_can_write(const struct wr_conn *c)
 
 /* ---- nsw_session.c ---- */
 
+/* The root of its session, or itself. */
+struct wr_conn *xe_nsw_root_of(struct xe_nsw *n, struct wr_conn *c);
 uint64_t xe_nsw_token(const struct wr_conn *root);
 /* The root of a session that still can be replayed; NULL. */
 struct wr_conn *xe_nsw_session(struct xe_nsw *n, uint64_t token);
@@ -170,8 +172,8 @@ struct wr_conn *xe_nsw_next_member(struct xe_nsw *n, const struct wr_conn *c);
 struct wr_conn *xe_nsw_to_accept(struct xe_nsw *n, struct wr_conn *root, uint16_t port);
 struct wr_conn *xe_nsw_to_connect(struct xe_nsw *n, struct wr_conn *root, uint32_t addr,
 				  uint16_t port);
-/* Connects whose session the log does not name, for want of time. */
-struct wr_conn *xe_nsw_orphan(struct xe_nsw *n, struct wr_conn *root, uint32_t addr, uint16_t port);
+/* The slot of a connect whose session the log does not name, for want of time; XE_LOG_NONE. */
+uint32_t xe_nsw_orphan(struct xe_nsw *n, const struct wr_conn *root, uint32_t addr, uint16_t port);
 /* Whether nothing that was read before is to be served before this; NULL: before what is new. */
 bool xe_nsw_in_turn(struct xe_nsw *n, struct wr_conn *root, struct wr_conn *c);
 /* A connect's end, told to the service: its result, or -EINPROGRESS for `result` came too early. */

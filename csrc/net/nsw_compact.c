@@ -92,7 +92,7 @@ static void rewrite(struct chain_writer *w, struct xe_cuts *cuts, struct xe_log_
 {
 	struct xe_record_cursor at = {.block = XE_LOG_NONE};
 	struct xe_log_record r, read = {0}; /* read: one that may still grow */
-	uint64_t place = 0, first, filler_end = 0;
+	uint64_t place = 0, first = 0, filler_end = 0;
 
 	while (xe_nsw_next_record(w->n, slot, &at, UINT32_MAX, &r)) {
 		if (r.kind == XE_RECORD_READ) {
@@ -191,7 +191,7 @@ void xe_nsw_compact(struct xe_nsw *n, struct wr_conn *root)
 
 	if (removed == compacted || removed - compacted > XE_LOG_REMOVALS)
 		return;
-	while (root->root != XE_LOG_NONE && (c = xe_nsw_next_member(n, c))) {
+	while ((c = xe_nsw_next_member(n, c))) {
 		if (is_cut(n, ring, compacted, removed, c) && compact_chain(n, c, root) != 0)
 			return;
 	}

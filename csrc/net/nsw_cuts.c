@@ -174,7 +174,7 @@ static bool needs(const struct xe_log_removal *removal, const struct wr_conn *c,
 /* A removal that waits, here or in the ring, begins or ends there. */
 static bool is_needed(const struct xe_nsw *n, const struct wr_conn *c, uint64_t mark)
 {
-	const struct wr_conn *root = &n->conn[xe_ring_of(c)];
+	const struct wr_conn *root = &n->conn[c->root];
 	struct xe_log_slot *ring = xe_slot_of(n, root);
 	uint32_t removals = XE_LOG_LOAD(ring->removals);
 
@@ -218,7 +218,7 @@ int xe_nsw_mark(struct xe_nsw *n, struct wr_conn *c)
 	struct xe_log_slot *slot = xe_slot_of(n, c);
 	uint64_t marks, evicted;
 
-	if (!xe_may_record(n, c))
+	if (!xe_may_record(n, c) || !xe_nsw_root(n, c))
 		return -EINVAL;
 	if (is_mark(n, c, c->written))
 		return 0;
@@ -271,15 +271,13 @@ static bool is_input(enum xe_log_cut_kind kind)
 static int check_cut(struct xe_nsw *n, const struct wr_conn *c, enum xe_log_cut_kind kind,
 		     uint64_t from, uint64_t to)
 {
-	if (!xe_may_record(n, c) || (n->staged.cuts > 0 && n->staged_root != xe_ring_of(c)))
-		return -EINVAL;
-	if (!xe_may_record(n, &n->conn[xe_ring_of(c)]))
+	const struct wr_conn *root = xe_nsw_root(n, c);
+
+	if (!root || !xe_may_record(n, c) || !xe_may_record(n, root) ||
+	    (n->staged.cuts > 0 && n->staged_root != root->slot))
 		return -EINVAL;
 	if (from == 0 && to == WR_ALL) /* one half of it; a root stays */
-		return c->slot != xe_ring_of(c) &&
-				       (kind == XE_CUT_INPUT || kind == XE_CUT_OUTPUT)
-			       ? 0
-			       : -EINVAL;
+		return c != root && (kind == XE_CUT_INPUT || kind == XE_CUT_OUTPUT) ? 0 : -EINVAL;
 	if (from >= to || to > (is_input(kind) ? c->read_at : c->written))
 		return -EINVAL;
 	return is_input(kind) || (is_mark(n, c, from) && is_mark(n, c, to)) ? 0 : -EINVAL;
@@ -311,7 +309,7 @@ int xe_nsw_cut(struct xe_nsw *n, struct wr_conn *c, enum xe_log_cut_kind kind, u
 	cut.to = to;
 	rc = check_cut(n, c, kind, from, to);
 	if (rc == 0) {
-		n->staged_root = xe_ring_of(c);
+		n->staged_root = c->root;
 		rc = add(&n->staged, cut);
 	}
 	if (rc == 0 && n->conn[n->staged_root].pending.cuts + n->staged.cuts > XE_LOG_CUTS)
@@ -360,24 +358,18 @@ static bool push(struct xe_nsw *n, struct wr_conn *root, const struct xe_log_rem
 	return true;
 }
 
-static bool replays(struct xe_nsw *n, struct wr_conn *root)
-{
-	if (root->root == XE_LOG_NONE)
-		return root->replaying;
-	return root->in_order && !xe_nsw_in_turn(n, root, NULL);
-}
-
 void xe_nsw_handled(struct xe_nsw *n, struct wr_conn *c)
 {
-	struct wr_conn *root = &n->conn[xe_ring_of(c)];
+	struct wr_conn *root = xe_nsw_root(n, c);
 	struct xe_log_removal all;
 
-	if (n->staged.cuts > 0 && !n->staged_wrong && n->staged_root == root->slot &&
+	if (root && n->staged.cuts > 0 && !n->staged_wrong && n->staged_root == root->slot &&
 	    join_halves(&n->staged) && join_waiting(n, root, &all) == 0)
 		root->pending = all;
 	n->staged.cuts = 0;
 	n->staged_wrong = false;
-	if (root->pending.cuts > 0 && xe_may_record(n, root) && !replays(n, root) &&
+	if (root && root->pending.cuts > 0 && xe_may_record(n, root) &&
+	    (!root->in_order || (xe_nsw_in_turn(n, root, NULL) && !root->in_order)) &&
 	    push(n, root, &root->pending))
 		root->pending.cuts = 0;
 }

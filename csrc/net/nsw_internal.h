@@ -54,12 +54,6 @@ static inline bool xe_slot_bound(const struct xe_log_slot *slot)
 	return XE_LOG_LOAD(slot->state) != XE_LOG_FREE &&
 	       slot->nsw_incarnation == slot->incarnation;
 }
-/* The root's slot of a connection's removals: a connection without a session is its own. */
-static inline uint32_t xe_ring_of(const struct wr_conn *c)
-{
-	return c->root == XE_LOG_NONE ? c->slot : c->root;
-}
-
 /* nsw_records.c */
 uint32_t xe_nsw_take_block(struct xe_nsw *n);
 void xe_nsw_give_block(struct xe_nsw *n, uint32_t block);
@@ -75,8 +69,9 @@ void xe_nsw_cursor_to_end(const struct xe_nsw *n, struct wr_conn *c, struct xe_r
 
 /* nsw.c: the next record of the input; a member as it was before the fault; an input record. */
 void xe_nsw_load_record(struct xe_nsw *n, struct wr_conn *c);
-int xe_nsw_prepare(struct xe_nsw *n, struct wr_conn *c, struct xe_log_slot *ring);
+int xe_nsw_prepare(struct xe_nsw *n, struct wr_conn *c, struct xe_log_slot *ring); /* NULL: none */
 void xe_nsw_begin_replay(struct xe_nsw *n, struct wr_conn *c);
+void xe_nsw_check_replayed(struct xe_nsw *n, struct wr_conn *c);
 void xe_nsw_note_input(struct xe_nsw *n, struct wr_conn *c, uint32_t kind, uint32_t size);
 int xe_nsw_logged_error(const struct wr_conn *c); /* of the record, if it may be one: -errno */
 void xe_nsw_raise_flag(struct xe_nsw *n, const struct wr_conn *c, uint32_t flag);

@@ -28,6 +28,13 @@ struct wr_conn *xe_nsw_root(struct xe_nsw *n, const struct wr_conn *c)
 		       : NULL;
 }
 
+struct wr_conn *xe_nsw_root_of(struct xe_nsw *n, struct wr_conn *c)
+{
+	struct wr_conn *root = xe_nsw_root(n, c);
+
+	return root ? root : c;
+}
+
 struct wr_conn *xe_nsw_next_member(struct xe_nsw *n, const struct wr_conn *c)
 {
 	for (uint32_t i = c->next; i != XE_LOG_NONE; i = n->conn[i].next) {
@@ -279,16 +286,16 @@ struct wr_conn *xe_nsw_to_connect(struct xe_nsw *n, struct wr_conn *root, uint32
 }
 
 /* Nothing has passed on such a connection: any session may have it. */
-struct wr_conn *xe_nsw_orphan(struct xe_nsw *n, struct wr_conn *root, uint32_t addr, uint16_t port)
+uint32_t xe_nsw_orphan(struct xe_nsw *n, const struct wr_conn *root, uint32_t addr, uint16_t port)
 {
 	for (uint32_t i = 0; n->orphans && root->in_order && i < n->log.slots; i++) {
 		const struct xe_log_slot *slot = xe_log_slot(&n->log, i);
 
 		if (is_orphan(slot) && leads_to(slot, addr, port) &&
 		    !xe_still_ours(n, &n->conn[i]))
-			return &n->conn[i];
+			return i;
 	}
-	return NULL;
+	return XE_LOG_NONE;
 }
 
 /* ---- connects ---- */
@@ -339,6 +346,7 @@ int xe_nsw_connected(struct xe_nsw *n, struct wr_conn *c, int result)
 		c->loaded = false;
 	else
 		xe_nsw_note_input(n, c, kind, (uint32_t)-result);
+	xe_nsw_check_replayed(n, c);
 	return result;
 }
 
