@@ -254,7 +254,7 @@ static void test_refused(void)
 	w.new.isn += 5000;
 	answer();
 	xe_assert(out(XE_ACK, 400, 500, 100) == XE_PASS);
-	xe_ssw_unprotect(w.s, conn(), ENOSPC);
+	xe_ssw_unprotect(w.s, conn(), ENOSPC, w.now);
 	xe_assert(xe_ssw_try(w.s, w.now) == -EBUSY && !xe_ssw_trying(w.s));
 	xe_assert(events() & 1u << XE_SSW_UNPROTECTED);
 }
