@@ -55,12 +55,13 @@ class ServiceVersion:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service of a kernel: its name there, what runs, where it listens, how that is protected."""
+    """A service of a kernel: its name there, what runs, where it listens, and the profile by which
+    that is protected: a Profile, or the number of an author's own."""
 
     name: str
     version: ServiceVersion
     port: int = 80
-    profile: Profile = Profile.PLAIN
+    profile: int = Profile.PLAIN
 
 
 @dataclass(frozen=True, slots=True)

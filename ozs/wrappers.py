@@ -10,7 +10,8 @@ from xenemu.guest import Kernel
 
 
 class Profile(enum.IntEnum):
-    """Which handlers a port's connections get; numbers as in REGISTER_WRAPPER and in the log."""
+    """The built-in profiles, which say what is done to a port's connections: enum wr_profile
+    (csrc/net/ftapi.h). Authors' own have other numbers."""
 
     PLAIN = 1
     HTTP = 2
@@ -18,13 +19,9 @@ class Profile(enum.IntEnum):
     PROXY = 4
 
 
-KNOWN = frozenset({Profile.PLAIN})  # to both wrappers; other profiles are registered as plain
-
-
-def registration(port: int, profile: Profile) -> int:
-    """The value of REGISTER_WRAPPER: 0 in the upper half is plain."""
-    number = 0 if profile is Profile.PLAIN or profile not in KNOWN else int(profile)
-    return port | number << 16
+def registration(port: int, profile: int) -> int:
+    """The value of REGISTER_WRAPPER."""
+    return port | profile << 16
 
 
 class Wrappers:
@@ -32,7 +29,7 @@ class Wrappers:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._ports: dict[int, Profile] = {}
+        self._ports: dict[int, int] = {}  # and their profiles
         self._registered = False
 
     @property
@@ -40,7 +37,7 @@ class Wrappers:
         """Protected ports."""
         return frozenset(self._ports)
 
-    def wr_create(self, port: int, profile: Profile = Profile.PLAIN) -> None:
+    def wr_create(self, port: int, profile: int = Profile.PLAIN) -> None:
         """Protects a port: NSW in this kernel, SSW by the VMM once `register` was called.
 
         Raises OSError: EEXIST for a port that is protected already, EINVAL for a bad one.
@@ -52,7 +49,7 @@ class Wrappers:
         if self._registered:
             value = registration(port, profile)
             zeroloss_op(self._kernel, ZlOp.REGISTER_WRAPPER, value=value)
-        domain_of(self._kernel).nsw_protect(port, True)
+        domain_of(self._kernel).nsw_protect(port, profile)
         self._ports[port] = profile
 
     def register(self) -> None:
@@ -73,5 +70,5 @@ class Wrappers:
             raise os_error(errno.ENOENT, f"port {port} is not protected")
         if self._registered:
             zeroloss_op(self._kernel, ZlOp.UNREGISTER_WRAPPER, value=port)
-        domain_of(self._kernel).nsw_protect(port, False)
+        domain_of(self._kernel).nsw_protect(port, 0)
         del self._ports[port]

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from xenemu.boot import Link
+from xenemu.boot import Link, ServiceSpec
 from xenemu.lab import clients
 from xenemu.lab.clients import FILE, OTHER, SIZE, SMALL, UPLOAD, Client, Report
 from xenemu.lab.services import READ, content
 
 Files = Callable[[int], dict[str, bytes]]
-HTTPD = "xenemu.guest.programs.httpd"
 RATE, DELAY_NS = 100_000_000, 2_000_000
 
 LINKS = {
@@ -56,15 +55,25 @@ def two_uploads(seed: int) -> dict[str, bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`arguments` None: those of the file server. `diverges`: the service answers differently each
-    time, so a connection may be reset, with an event; never a wrong byte."""
+    """A client and the service that it uses: `program`, a built-in's name or one as ServiceSpec
+    takes it, with its `port` (0) and `profile` ("": its own). `beside`: more services of the same
+    domain. `diverges`: the service answers differently each time, so a connection may be reset,
+    with an event; never a wrong byte."""
 
     client: Client
-    program: str = HTTPD
+    program: str = "httpd"
     arguments: tuple[str, ...] | None = None
     files: Files = no_files
     stored: Files = no_files
     diverges: bool = False
+    port: int = 0
+    profile: str = ""
+    beside: tuple[ServiceSpec, ...] = ()
+
+    @property
+    def specs(self) -> tuple[ServiceSpec, ...]:
+        """The services of the domain; the first is the client's, and the one that a fault hits."""
+        return (ServiceSpec(self.program, self.arguments, self.port, self.profile), *self.beside)
 
     def program_of(self, seed: int, report: Report) -> Callable[[list[str]], object]:
         """The client as a guest program; it ends with 1 when its connection did not last."""
