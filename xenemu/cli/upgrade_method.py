@@ -29,7 +29,8 @@ def request_of(params: dict[str, Any], config: BootConfig) -> UpgradeRequest:
             values["program"] = word
     arguments = values.pop("arguments", None)
     if root is not None:
-        arguments = list(arguments_of(values.get("service", ""), Path(root), config))
+        name, anew = values.get("service", ""), "program" in values
+        arguments = list(arguments_of(name, Path(root), config, anew))
     if arguments is not None:
         if not isinstance(arguments, list) or not all(isinstance(a, str) for a in arguments):
             raise TypeError("arguments is a list of strings")
@@ -41,21 +42,18 @@ def request_of(params: dict[str, Any], config: BootConfig) -> UpgradeRequest:
     return UpgradeRequest(**values)
 
 
-def arguments_of(name: str, root: Path, config: BootConfig) -> tuple[str, ...]:
-    """Of a service (""): the only one) on files below another root. OSError(EINVAL): there are
-    several, or its arguments were chosen in `boot`."""
-    moved = replace(config, root=root)
-    found = [
-        (spec, service)
-        for spec, service in zip(moved.specs, moved.services, strict=True)
-        if name in ("", service.name)
-    ]
+def arguments_of(name: str, root: Path, config: BootConfig, anew: bool) -> tuple[str, ...]:
+    """Of a service ("": the only one) on files below another root; `anew`: it is another program.
+    OSError(EINVAL): there are several, or its arguments were chosen in `boot`."""
+    services = config.services
+    found = [i for i, service in enumerate(services) if name in ("", service.name)]
     if len(found) > 1:
-        raise OSError(errno.EINVAL, f"which one: {', '.join(each.name for _, each in found)}?")
-    spec, service = found[0]
-    if spec.arguments is not None:
-        raise OSError(errno.EINVAL, f"{service.name} got its own arguments: give it others")
-    return service.version.arguments
+        raise OSError(errno.EINVAL, f"which one: {', '.join(services[i].name for i in found)}?")
+    spec = config.specs[found[0]]
+    if spec.arguments is not None and not anew:
+        raise OSError(errno.EINVAL, f"{services[found[0]].name} got its own arguments: use --arg")
+    moved = replace(config, root=root, specs=(replace(spec, arguments=None),))
+    return moved.services[0].version.arguments
 
 
 def step_as_dict(step: UpgradeStep) -> dict[str, object]:
