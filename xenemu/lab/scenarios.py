@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from xenemu.boot import Link, ServiceSpec
-from xenemu.lab import clients
+from xenemu.lab import clients, ftp_clients
 from xenemu.lab.clients import FILE, OTHER, SIZE, SMALL, UPLOAD, Client, Report
 from xenemu.lab.services import READ, content
 
@@ -102,6 +102,11 @@ SCENARIOS = {
     ),
     "idle": Scenario(clients.idle, ECHO, ("5",)),
     "many": Scenario(clients.many, ECHO, ()),
+    "ftp-retr": Scenario(ftp_clients.retr, "ftp", files=served),
+    "ftp-stor": Scenario(ftp_clients.stor, "ftp", stored=one_upload),
+    "ftp-list": Scenario(ftp_clients.listings, "ftp", files=served),
+    "ftp-two-files": Scenario(ftp_clients.two_files, "ftp", files=served, stored=one_upload),
+    "ftp-active": Scenario(ftp_clients.active, "ftp", files=served, stored=one_upload),
 }
 
 
