@@ -15,7 +15,7 @@ import errno
 from dataclasses import dataclass
 
 from xenemu.boot import System, Upgrade, parse_crash
-from xenemu.lab.scenarios import LINKS, SCENARIOS, UNPROTECTED, Scenario
+from xenemu.lab.scenarios import LINKS, SCENARIOS, UNSWEPT, Scenario
 from xenemu.lab.versions import VERSIONS, request
 from xenemu.machine import Machine
 
@@ -95,7 +95,7 @@ class Course:
     def __post_init__(self) -> None:
         """Raises ValueError."""
         name, _, way = self.scenario.partition("/")
-        if name not in SCENARIOS | UNPROTECTED or way not in ("", SAME_DOMAIN):
+        if name not in SCENARIOS | UNSWEPT or way not in ("", SAME_DOMAIN):
             raise ValueError(f"no scenario {self.scenario!r}")
         if self.link not in LINKS:
             raise ValueError(f"no link {self.link!r}")
@@ -103,7 +103,7 @@ class Course:
     @property
     def played(self) -> Scenario:
         """The scenario."""
-        return (SCENARIOS | UNPROTECTED)[self.scenario.partition("/")[0]]
+        return (SCENARIOS | UNSWEPT)[self.scenario.partition("/")[0]]
 
     @property
     def same_domain(self) -> bool:
