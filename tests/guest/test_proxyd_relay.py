@@ -7,6 +7,8 @@ import socket
 import pytest
 from proxy_world import OK, VIA, Proxy, ask, run, says
 
+from xenemu.guest.programs.proxyd.session import MAX_KEPT
+
 BIG = random.Random(5).randbytes(400_000)
 
 
@@ -336,5 +338,37 @@ def test_a_client_that_is_gone_takes_its_connections_along() -> None:
         await over.wait()
         while made.server._sessions:
             await asyncio.sleep(0.01)
+
+    run(body)
+
+
+def test_idle_connections_are_bounded() -> None:
+    """The one that was used longest ago goes."""
+
+    async def body(made: Proxy) -> None:
+        left: list[int] = []
+
+        async def script(
+            number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        ) -> None:
+            try:
+                while True:
+                    await made.head(number, reader)
+                    writer.write(OK)
+            finally:
+                left.append(number)
+
+        made.script = script
+        reader, writer = await made.connect()
+        ends = [await asyncio.start_server(made.ends, "127.0.0.1", 0) for _ in range(MAX_KEPT + 2)]
+        ports = [end.sockets[0].getsockname()[1] for end in ends]
+        for port in (*ports[:2], ports[0], *ports[2:]):
+            writer.write(b"GET http://127.0.0.1:%d/ HTTP/1.1\r\nHost: x\r\n\r\n" % port)
+            await reader.readuntil(b"ok")
+        while len(left) < 2:
+            await asyncio.sleep(0.01)
+        assert left == [1, 0]
+        for end in ends:
+            end.close()
 
     run(body)

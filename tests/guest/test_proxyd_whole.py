@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from proxy_world import VIA, Proxy, run
+from test_on_core import CoreWorld
 from world import World
 
 from xenemu.guest import ip_number
@@ -189,3 +190,21 @@ def test_no_answer_from_a_name_that_is_not_there(world: World) -> None:
 
     assert world.finish(world.client.spawn(client)) == 0, world.lines
     assert statuses == ["502"] * 3
+
+
+def test_a_server_that_is_not_there_is_504_when_tcp_says_so() -> None:
+    """Over the C machine: the proxy has no clock of its own, the kernel's TCP has one."""
+    world = CoreWorld()
+    world.server.spawn("xenemu.guest.programs.proxyd")
+
+    async def client(argv: list[str]) -> int:
+        await asyncio.sleep(0.1)
+        reader, writer = await asyncio.open_connection("10.0.0.1", 3128)
+        writer.write(b"GET http://10.0.0.77/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 504 Gateway Timeout\r\n")
+        return 0
+
+    assert world.finish(world.client.spawn(client), 600) == 0, world.lines
+    world.machine.close()
