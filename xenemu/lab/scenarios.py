@@ -9,9 +9,10 @@ from functools import cache
 from pathlib import Path
 
 from xenemu.boot import Link
-from xenemu.lab import clients
+from xenemu.lab import clients, end_servers, kv_client, proxy_clients
 from xenemu.lab.clients import FILE, OTHER, SIZE, SMALL, UPLOAD, Client, Report
-from xenemu.lab.services import READ, content
+from xenemu.lab.end_servers import EndServer
+from xenemu.lab.services import PORT, READ, content
 
 Files = Callable[[int], dict[str, bytes]]
 HTTPD = "xenemu.guest.programs.httpd"
@@ -65,6 +66,7 @@ class Scenario:
     files: Files = no_files
     stored: Files = no_files
     diverges: bool = False
+    servers: tuple[EndServer, ...] = ()  # on hosts of their own, at proxy_clients.SERVERS
 
     def program_of(self, seed: int, report: Report) -> Callable[[list[str]], object]:
         """The client as a guest program; it ends with 1 when its connection did not last."""
@@ -93,6 +95,19 @@ SCENARIOS = {
     ),
     "idle": Scenario(clients.idle, ECHO, ("5",)),
     "many": Scenario(clients.many, ECHO, ()),
+}
+
+KV = str(Path(__file__).parents[2] / "examples" / "kv" / "service.py")
+PROXYD = "xenemu.guest.programs.proxyd"
+AS_PROXY = ("--port", str(PORT))
+WEB, WEBS = (end_servers.web,), (end_servers.web, end_servers.web)
+TUNNEL = (end_servers.web, end_servers.echo)
+SCENARIOS |= {
+    "proxy-static": Scenario(proxy_clients.static, PROXYD, AS_PROXY, servers=WEB),
+    "proxy-dynamic": Scenario(proxy_clients.dynamic, PROXYD, AS_PROXY, servers=WEBS),
+    "proxy-keepalive": Scenario(proxy_clients.keep_alive, PROXYD, AS_PROXY, servers=WEBS),
+    "proxy-connect": Scenario(proxy_clients.tunnel, PROXYD, AS_PROXY, servers=TUNNEL),
+    "kv": Scenario(kv_client.kv, KV),
 }
 
 
