@@ -1,0 +1,129 @@
+"""Wrappers of an author's own on a whole system: real packets, a fault in the middle."""
+
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ozs import ftapi, wrappers
+from ozs.ftapi import Packet, PacketKind, Side, Verdict, Wrapper
+from xenemu._abi import ZlOp
+from xenemu.boot import Link, System, add_client, small_config
+from xenemu.lab.clients import Report
+from xenemu.lab.scenarios import SCENARIOS
+
+MS = 1_000_000
+LINK = Link(bits_per_second=20_000_000, delay_ns=2 * MS)
+PORT = 80
+HANDSHAKE = [PacketKind.REC_SYN, PacketKind.SND_SAA]
+
+Serve = Callable[..., System]
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
+    """Runs a scenario's client on a service under that wrapper, to its end."""
+
+    def serve(wrapper: Wrapper, scenario: str = "keep-alive", crash: str = "") -> System:
+        chosen = SCENARIOS[scenario]
+        for name, data in chosen.files(1).items():
+            (tmp_path / name).write_bytes(data)
+        config = small_config(
+            root=tmp_path, seed=1, program=chosen.program, arguments=chosen.arguments
+        )
+        system, report = System(config), Report()
+        number = system.machine.add_wrapper(wrapper.address, wrapper)
+        original = wrappers.zeroloss_op
+
+        def with_profile(kernel: object, op: ZlOp, value: int) -> object:
+            return original(kernel, op, value=value | number << 16)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(wrappers, "zeroloss_op", with_profile)
+        with system:
+            system.boot()
+            client = add_client(system, link=LINK).spawn(chosen.program_of(1, report))
+            system.run_for(0.02)
+            if crash:
+                system.crash(crash)
+            assert system.run_until(lambda: client.exited, 120)
+            system.run_for(1)  # FINs
+            assert (client.exit_status, report.wrong, report.broken) == (0, [], [])
+            assert wrapper.failures == 0
+        return system
+
+    return serve
+
+
+def watching(*kinds: PacketKind) -> tuple[Wrapper, Counter[PacketKind]]:
+    """A wrapper that counts those kinds, and does with them what it should."""
+    wrapper, seen = Wrapper(PORT).plain(), Counter[PacketKind]()
+
+    def watch(packet: Packet) -> Verdict:
+        seen[packet.kind] += 1
+        return packet.stock()
+
+    for kind in kinds:
+        wrapper.on_packet(Side.CLIENT, kind)(watch)
+    return wrapper, seen
+
+
+@pytest.mark.parametrize("crash", ["", "app", "kernel"])
+def test_handlers_see_a_connection_s_packets(served: Serve, crash: str) -> None:
+    kinds = [*HANDSHAKE, PacketKind.REC_FIN, PacketKind.SND_FIN, PacketKind.REC_RST]
+    wrapper, seen = watching(*kinds)
+    served(wrapper, crash=crash)
+    if not crash:
+        assert seen[PacketKind.REC_SYN] == seen[PacketKind.SND_SAA] == 1
+    assert all(seen[kind] for kind in kinds[:4])
+    assert not seen[PacketKind.REC_RST]
+
+
+def test_what_a_handler_drops_comes_again(served: Serve) -> None:
+    wrapper, seen = Wrapper(PORT).plain(), []
+
+    @wrapper.on_syn()
+    def once(packet: Packet) -> Verdict:
+        seen.append(packet.kind)
+        return Verdict.DROP if len(seen) == 1 else packet.stock()
+
+    served(wrapper, crash="app")
+    assert len(seen) == 2
+
+
+PROFILE = """
+#include <ftapi.h>
+
+static enum wr_verdict fin(struct wr_packet *packet, void *context)
+{
+	*(unsigned *)context += 1;
+	return cs_rec_fin(packet);
+}
+
+unsigned fins;
+
+int own(struct wr *w)
+{
+	int rc = wr_ins_ssw(w, WR_CLIENT_SIDE, WR_REC_FIN, fin, &fins);
+
+	return rc ? rc : wr_plain(w);
+}
+
+int get_fins(struct wr *w)
+{
+	(void)w;
+	return -(int)fins;
+}
+"""
+
+
+def test_a_profile_in_c(served: Serve, tmp_path: Path) -> None:
+    source, library = tmp_path / "own.c", tmp_path / "own.so"
+    source.write_text(PROFILE)
+    options = ["-shared", "-fPIC", "-Wall", "-Werror", "-I", ftapi.include_dir()]
+    subprocess.run(["cc", *options, "-o", library, source], check=True)
+    served(ftapi.load_profile(f"{library}:own", PORT), crash="kernel")
+    with pytest.raises(OSError) as raised:  # its counter
+        ftapi.load_profile(f"{library}:get_fins", PORT)
+    assert raised.value.errno >= 1
