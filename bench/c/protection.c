@@ -532,7 +532,7 @@ static bool pass(struct bench_pair *b, bool in, uint8_t *packet, size_t len)
 static uint64_t through_wrapper(struct bench_pair *b, const struct bench_transfer *t, bool in,
 				bool data, uint64_t n)
 {
-	struct xe_log_slot *log = xe_log_slot(&b->server.nsw.log, b->server.conn[t->conn].slot);
+	struct xe_log_slot *log = xe_log_slot(&b->server.nsw.log, b->server.entry[t->conn].slot);
 	struct xe_segment seg = segment(log, in), back = segment(log, !in);
 	struct bench_flight *burst = b->pipe[UP].flight;
 	size_t size = data ? MSS : 0;
@@ -558,7 +558,7 @@ static uint64_t through_wrapper(struct bench_pair *b, const struct bench_transfe
 /* The TCPs know nothing of what went through the wrapper, so each is told by itself. */
 static void reset(struct bench_pair *b, const struct bench_transfer *t)
 {
-	struct xe_log_slot *log = xe_log_slot(&b->server.nsw.log, b->server.conn[t->conn].slot);
+	struct xe_log_slot *log = xe_log_slot(&b->server.nsw.log, b->server.entry[t->conn].slot);
 	struct xe_segment rst = segment(log, true);
 	uint8_t packet[XE_MTU];
 
@@ -574,7 +574,7 @@ static uint64_t records(struct bench_pair *b, struct bench_transfer *t, uint64_t
 	uint64_t start = bench_cpu();
 
 	for (uint64_t i = 0; i < n; i++) {
-		xe_nsw_record(&b->server.nsw, &b->server.conn[t->conn], CHUNK);
+		xe_nsw_record(&b->server.nsw, &b->server.nsw.conn[b->server.entry[t->conn].slot], CHUNK);
 		BENCH_BARRIER();
 	}
 	return bench_cpu() - start;

@@ -167,10 +167,11 @@ void xe_ssw_settle(struct xe_ssw *s, struct xe_conn *c)
 {
 	if (!awaits_tcp(c))
 		return;
-	if (c->attach == XE_FAKING) {
+	if (c->paced) {
 		xe_assert(s->faking > 0);
 		s->faking--;
 	}
+	c->paced = false;
 	c->attach = XE_LIVE;
 	s->next_fake_at = 0;
 	xe_assert(s->to_reestablish > 0);

@@ -50,6 +50,14 @@ static enum xe_verdict send_synack(struct xe_ssw *s, struct xe_conn *c, struct x
 	return XE_PASS;
 }
 
+/* Nobody took it from the listener, and that was closed (NSW says so before TCP knows). */
+static bool never_taken(const struct xe_ssw *s, const struct xe_conn *c)
+{
+	return c->role == XE_LOG_CLIENT_SIDE && !s->registered[c->local_port] &&
+	       XE_LOG_LOAD(*xe_log_port(&s->log, c->local_port)) == 0 &&
+	       xe_conn_slot(s, c)->nsw_incarnation != c->incarnation;
+}
+
 static enum xe_verdict send_reset(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
 				  xe_ns now)
 {
@@ -69,7 +77,8 @@ static enum xe_verdict send_reset(struct xe_ssw *s, struct xe_conn *c, struct xe
 		xe_ssw_diverged(s, c, c->sent_max, now);
 		return XE_DROP;
 	}
-	if (!c->unprotected && !xe_ssw_close_asked(s, c, XE_LOG_ABORTED, &at)) {
+	if (!c->unprotected && !xe_ssw_close_asked(s, c, XE_LOG_ABORTED, &at) &&
+	    !never_taken(s, c)) {
 		s->count.rsts_held++;
 		xe_ssw_notify(s, XE_SSW_HINT, xe_conn_index(s, c), 0);
 		return XE_DROP;
@@ -282,11 +291,13 @@ static enum xe_verdict make_way(struct xe_ssw *s, struct xe_conn **c, const stru
 	if (xe_conn_open(old) &&
 	    (old->attach != XE_LIVE || syn->seq == (old->recovered ? old->tcp_isn : old->own_isn)))
 		return XE_PASS;
+	*c = NULL;
+	if (s->home) /* nothing is final */
+		return XE_PASS;
 	if (xe_conn_open(old)) /* TCP has given it up without a word */
 		xe_ssw_end(s, old, true, now);
 	else
 		xe_ssw_free(s, old);
-	*c = NULL;
 	return XE_PASS;
 }
 
@@ -427,8 +438,12 @@ enum xe_verdict xe_ssw_egress(struct xe_ssw *s, uint8_t *packet, size_t len, xe_
 	c = xe_ssw_find(s, p.seg.saddr, p.seg.sport, p.seg.daddr, p.seg.dport);
 	if (!c)
 		return (s->recovering || s->home) && (p.seg.flags & XE_RST) ? XE_DROP : XE_PASS;
-	if (c->attach == XE_DETACHED)
+	if (c->attach == XE_DETACHED) {
+		if (s->replaying && xe_conn_open(c) && c->role == XE_LOG_SERVER_SIDE &&
+		    (p.seg.flags & (XE_SYN | XE_ACK | XE_RST)) == XE_ACK)
+			xe_ssw_reset_old(s, c, p.seg.ack, now);
 		return XE_DROP;
+	}
 	c->spoke_at = now;
 	if ((p.seg.flags & (XE_SYN | XE_ACK)) == (XE_SYN | XE_ACK) &&
 	    (c->role == XE_LOG_CLIENT_SIDE || c->has_syn))

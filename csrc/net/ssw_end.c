@@ -201,10 +201,14 @@ static void unprotect_one(struct xe_ssw *s, struct xe_conn *c, int error)
 
 static void unprotect_member(struct xe_ssw *s, struct xe_conn *c, int error, xe_ns now)
 {
-	if (xe_conn_open(c) && !c->unprotected)
+	if (xe_conn_open(c) && c->attach != XE_LIVE) { /* no TCP has it: it can't go on */
+		xe_ssw_refuse(s, c, now);
+		xe_ssw_notify(s, XE_SSW_RESET, xe_conn_index(s, c), (uint64_t)error);
+	} else if (xe_conn_open(c) && !c->unprotected) {
 		unprotect_one(s, c, error);
-	else if (c->state == XE_CONN_GHOST && !xe_ssw_replays(s, c))
+	} else if (c->state == XE_CONN_GHOST && !xe_ssw_replays(s, c)) {
 		xe_ssw_lay(s, c, now);
+	}
 }
 
 void xe_ssw_unprotect(struct xe_ssw *s, struct xe_conn *c, int error, xe_ns now)

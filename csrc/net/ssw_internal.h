@@ -87,6 +87,7 @@ struct xe_conn {
 	uint16_t due;
 	bool unprotected, recovered, queued, has_syn, early_fin, refused;
 	bool squeezed; /* was told less than its TCP's window */
+	bool paced; /* its fake handshake is one of those that are counted */
 	bool reset; /* a ghost: by a reset */
 	bool lacking; /* TCP has not got all ranges: they were logged before it came */
 	uint32_t hash_next, incarnation;

@@ -2,7 +2,7 @@
  * them, by a handshake that the peer never sees (thesis 2.2).
  *
  * L = the log's end, frozen with the fake SYN; what comes after that is logged and handed to TCP
- * once it is there. U = what the peer acked, frozen with the SYN/ACK, delta with it. Handshakes are paced: at most XE_SSW_PACE under way, repeated until answered, so
+ * once it is there; where the service opened the connection, its new TCP's SYN is answered. U = what the peer acked, frozen with the SYN/ACK, delta with it. Handshakes are paced: at most XE_SSW_PACE under way, repeated until answered, so
  * a small accept queue is filled no faster than the service empties it.
  */
 #include <errno.h>
@@ -62,7 +62,7 @@ void xe_ssw_restore_log(struct xe_ssw *s)
 static void lose_tcp(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
 {
 	c->attach = XE_DETACHED;
-	c->has_syn = false;
+	c->has_syn = c->paced = false;
 	c->due &= XE_DUE_ANSWER | XE_DUE_RESET;
 	c->early_fin = c->squeezed = false;
 	c->inject = (struct xe_stretch){0, 0};
@@ -102,6 +102,16 @@ void xe_ssw_detach(struct xe_ssw *s, xe_ns now)
 	xe_ssw_restore_log(s);
 }
 
+/* A TCP that still has the service's old socket (recovery in the same domain): it is in the way. */
+static void reset_old_client(struct xe_ssw *s, struct xe_conn *c)
+{
+	c->kill_seq =
+		c->peer_isn + 1 + (uint32_t)c->rcv_logged + ((c->fins & XE_LOG_PEER_FIN) ? 1 : 0);
+	if (c->state == XE_CONN_SYN_SENT)
+		c->tcp_isn = c->recovered ? c->tcp_isn : c->own_isn;
+	xe_ssw_due(s, c, c->state == XE_CONN_SYN_SENT ? XE_DUE_REJECT : XE_DUE_KILL);
+}
+
 uint32_t xe_ssw_replay(struct xe_ssw *s, xe_ns now)
 {
 	xe_ssw_trim_all(s, true, now);
@@ -119,6 +129,8 @@ uint32_t xe_ssw_replay(struct xe_ssw *s, xe_ns now)
 
 		if (c->attach == XE_DETACHED)
 			c->retry_at = now;
+		if (xe_conn_open(c) && c->role == XE_LOG_SERVER_SIDE && c->attach == XE_DETACHED)
+			reset_old_client(s, c);
 		if (c->state == XE_CONN_GHOST)
 			xe_ssw_ghost_lines(s, c);
 	}
@@ -185,7 +197,8 @@ static size_t fake_syn(struct xe_ssw *s, struct xe_conn *c, uint8_t *buf, size_t
 	struct xe_segment seg = segment(c, XE_TO_GUEST);
 
 	if (c->attach == XE_DETACHED) {
-		s->faking++;
+		c->paced = !waits_for_service(s, c);
+		s->faking += c->paced;
 		c->fake_line = c->rcv_logged;
 	}
 	c->attach = XE_FAKING;
@@ -290,7 +303,7 @@ enum xe_verdict xe_ssw_reestablished(struct xe_ssw *s, struct xe_conn *c, struct
 {
 	if (p->seg.ack != c->peer_isn + 1 + (uint32_t)c->fake_line)
 		return XE_DROP;
-	xe_assert(s->faking > 0 && s->to_reestablish > 0);
+	xe_assert(s->to_reestablish > 0);
 	if (lacks_option(s, c, p, now))
 		return XE_DROP;
 	take_over(s, c, &p->seg);
@@ -312,6 +325,7 @@ enum xe_verdict xe_ssw_claimed(struct xe_ssw *s, struct xe_conn *c, struct xe_pa
 
 	if (!s->replaying)
 		return XE_DROP;
+	c->due &= (uint16_t)~(XE_DUE_KILL | XE_DUE_REJECT); /* the old socket is gone */
 	c->tcp_isn = p->seg.seq;
 	if (!silent && lacks_option(s, c, p, now)) {
 		if (c->refused)
@@ -519,7 +533,8 @@ static struct xe_conn *next_to_fake(struct xe_ssw *s, xe_ns now)
 		s->replay_cursor++;
 		if (!fakeable || c->unprotected || c->attach == XE_LIVE)
 			continue;
-		if (c->attach == XE_DETACHED && s->faking >= XE_SSW_PACE)
+		if (c->attach == XE_DETACHED && s->faking >= XE_SSW_PACE &&
+		    !waits_for_service(s, c))
 			continue;
 		if (c->retry_at <= now)
 			return c;

@@ -41,5 +41,6 @@ struct wr_packet {
 /* The halves of wr_plain: wrapper_south.c, wrapper_north.c. */
 int wr_plain_south(struct wr *w);
 int wr_plain_north(struct wr *w);
+extern wr_nsw_handler *const xe_plain_north[2][WR_CALL_KINDS];
 
 #endif

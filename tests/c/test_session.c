@@ -100,6 +100,8 @@ static void test_reestablished(void)
 	xe_assert(out(&l, XE_ACK, 0, 0, 300) == XE_PASS);
 	receive(&l, 0, 1000, 200);
 	fault();
+	expect_own(XE_TO_GUEST, XE_RST); /* to an old socket, if there is one */
+	xe_assert(f.p.seg.seq == l.peer_isn + 1 + 1000);
 	expect_quiet(); /* it waits for the service */
 	xe_assert(in(&l, XE_ACK, 1000, 200, 500) == XE_DROP); /* and is logged */
 	new_tcp(&l, 5000);
@@ -232,6 +234,47 @@ static void test_all_are_reestablished_at_last(void)
 	xe_assert(events(XE_SSW_REESTABLISHED, 0) == 1 && !f.s->recovering);
 }
 
+/* Recovery in the same domain: the dead process's socket is still there. */
+static void test_old_socket(void)
+{
+	struct line l = server_line(EPHEMERAL), silent = server_line(EPHEMERAL + 1), old;
+
+	connect_line(&l);
+	receive(&l, 0, 100, 0);
+	name_port(EPHEMERAL + 1, WR_PROFILE_FTP);
+	xe_assert(out_syn(&silent) == XE_PASS);
+	fault();
+	expect_own(XE_TO_GUEST, XE_RST);
+	xe_assert(f.p.seg.seq == l.peer_isn + 101);
+	expect_own(XE_TO_GUEST, XE_RST | XE_ACK);
+	xe_assert(f.p.seg.ack == silent.own_isn + 1);
+	expect_quiet();
+	old = l;
+	xe_assert(out(&old, XE_ACK, 0, 60, 0) == XE_DROP); /* a challenge: it is not that far */
+	expect_own(XE_TO_GUEST, XE_RST);
+	xe_assert(f.p.seg.seq == l.peer_isn + 61);
+	new_tcp(&l, 5000);
+	xe_assert(out_syn(&l) == XE_DROP);
+	expect_own(XE_TO_GUEST, XE_SYN | XE_ACK);
+}
+
+/* However many wait for a listener of their session, the root is not kept waiting. */
+static void test_pace(void)
+{
+	struct line root = client_line(PORT, 1);
+
+	name_port(30000, WR_PROFILE_FTP);
+	for (uint16_t i = 0; i < XE_SSW_PACE + 10 && i < f.log.slots - 1; i++) {
+		struct line l = client_line(30000, (uint16_t)(CLIENT_PORT + i));
+
+		accept_line(&l);
+	}
+	accept_line(&root);
+	fault();
+	drain();
+	xe_assert(conn(&root)->attach == XE_FAKING && f.s->faking == 1);
+}
+
 static void test_lacks_option(void)
 {
 	struct line l = server_line(EPHEMERAL);
@@ -332,7 +375,8 @@ static void test_unclaimed_in_a_trial(void)
 
 static void test_ports(void)
 {
-	struct line l = client_line(30000, CLIENT_PORT);
+	struct line l = client_line(30000, CLIENT_PORT),
+		    waiting = client_line(30000, CLIENT_PORT + 1);
 
 	xe_assert(in_syn(&l) == XE_PASS && f.p.seg.opt.sack_permitted && !conn(&l));
 	name_port(30000, WR_PROFILE_PLAIN); /* there is no such one */
@@ -341,7 +385,11 @@ static void test_ports(void)
 	xe_assert(in_syn(&l) == XE_PASS && !conn(&l));
 	name_port(30000, WR_PROFILE_FTP);
 	accept_line(&l);
-	name_port(30000, 0); /* the listener is closed; the connection lives */
+	name_root(&l, &l);
+	accept_line(&waiting);
+	xe_assert(out(&waiting, XE_RST, 0, 0, 0) == XE_DROP);
+	name_port(30000, 0); /* the listener is closed; what was taken from it lives */
+	xe_assert(out(&waiting, XE_RST, 0, 0, 0) == XE_PASS && !conn(&waiting));
 	xe_assert(in(&l, XE_ACK, 0, 0, 100) == XE_PASS && slot(&l)->rcv_logged == 100);
 	xe_assert(out(&l, XE_RST, 0, 0, 0) == XE_DROP);
 	xe_assert(in(&l, XE_RST, 100, 0, 0) == XE_PASS && !conn(&l));
@@ -586,6 +634,8 @@ static const struct test {
 	{"answered_meanwhile", test_answered_meanwhile},
 	{"unclaimed", test_unclaimed},
 	{"all_are_reestablished_at_last", test_all_are_reestablished_at_last},
+	{"old_socket", test_old_socket},
+	{"pace", test_pace},
 	{"lacks_option", test_lacks_option},
 	{"given_up_before", test_given_up_before},
 	{"tried", test_tried},

@@ -982,7 +982,7 @@ static void test_full_log_shrinks_windows(void)
 static void test_unprotected(void)
 {
 	handshake();
-	xe_ssw_unprotect(w.s, conn(), ENOSPC);
+	xe_ssw_unprotect(w.s, conn(), ENOSPC, w.now);
 	xe_assert(XE_LOG_LOAD(slot()->state) == XE_LOG_UNPROTECTED && event(XE_SSW_UNPROTECTED));
 	xe_assert(in_data(0, 100) == XE_PASS);
 	xe_assert(out(XE_ACK, 0, 100, 50) == XE_PASS);

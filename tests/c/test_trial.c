@@ -34,7 +34,7 @@ struct world {
 	size_t len;
 	struct xe_packet p;
 	struct xe_nsw nsw;
-	struct xe_nsw_conn c;
+	struct wr_conn *c;
 };
 
 static struct world w;
@@ -254,7 +254,7 @@ static void test_refused(void)
 	w.new.isn += 5000;
 	answer();
 	xe_assert(out(XE_ACK, 400, 500, 100) == XE_PASS);
-	xe_ssw_unprotect(w.s, conn(), ENOSPC);
+	xe_ssw_unprotect(w.s, conn(), ENOSPC, w.now);
 	xe_assert(xe_ssw_try(w.s, w.now) == -EBUSY && !xe_ssw_trying(w.s));
 	xe_assert(events() & 1u << XE_SSW_UNPROTECTED);
 }
@@ -490,7 +490,7 @@ static void test_log_as_it_was(void)
 	try();
 	was = *slot();
 	xe_assert(xe_nsw_attach(&w.nsw, &w.extent, 1) == 0 && spare->chain[0].first == XE_LOG_NONE);
-	xe_nsw_accept(&w.nsw, &w.c, SERVER, PORT, CLIENT, PEER_PORT);
+	w.c = xe_nsw_accept(&w.nsw, 0, SERVER, PORT, CLIENT, PEER_PORT);
 	xe_nsw_detach(&w.nsw);
 	memset(slot(), 0xee, offsetof(struct xe_log_slot, peer_isn));
 	xe_log_head(&w.log)->magic = 0;
@@ -554,8 +554,8 @@ static void test_second_trial(void)
 static void accept_service(void)
 {
 	xe_assert(xe_nsw_attach(&w.nsw, &w.extent, 1) == 0);
-	xe_nsw_accept(&w.nsw, &w.c, SERVER, PORT, CLIENT, PEER_PORT);
-	xe_assert(w.c.logged && w.c.drop_line == 400 && w.c.sent_line == 500);
+	w.c = xe_nsw_accept(&w.nsw, 0, SERVER, PORT, CLIENT, PEER_PORT);
+	xe_assert(w.c->logged && w.c->drop_line == 400 && w.c->sent_line == 500);
 }
 
 static void read_again(void)
@@ -564,7 +564,7 @@ static void read_again(void)
 	uint64_t at = 0;
 
 	while (at < 500) {
-		long n = xe_nsw_feed(&w.nsw, &w.c, got, sizeof(got));
+		long n = xe_nsw_feed(&w.nsw, w.c, got, sizeof(got));
 
 		xe_assert(n > 0 && memcmp(got, bytes + at, (size_t)n) == 0);
 		at += (uint64_t)n;
@@ -597,11 +597,11 @@ static void test_replayed(void)
 	xe_assert(!is_replayed());
 	accept_service();
 	read_again();
-	xe_assert(xe_nsw_drop(&w.nsw, &w.c, bytes, 500) == 400 && !is_replayed());
-	xe_nsw_wrote(&w.nsw, &w.c, bytes + 400, 99);
+	xe_assert(xe_nsw_drop(&w.nsw, w.c, bytes, 500) == 400 && !is_replayed());
+	xe_nsw_wrote(&w.nsw, w.c, bytes + 400, 99);
 	xe_assert(!is_replayed());
-	xe_nsw_wrote(&w.nsw, &w.c, bytes + 499, 20);
-	xe_assert(is_replayed() && !w.c.diverged);
+	xe_nsw_wrote(&w.nsw, w.c, bytes + 499, 20);
+	xe_assert(is_replayed() && !w.c->diverged);
 	xe_assert(xe_ssw_poll_at(w.s) == XE_NEVER);
 }
 
@@ -615,10 +615,10 @@ static void test_diverges_in_the_service(void)
 	try();
 	accept_service();
 	read_again();
-	xe_assert(xe_nsw_drop(&w.nsw, &w.c, bytes, 500) == 400);
-	xe_nsw_wrote(&w.nsw, &w.c, bytes + 400, 99);
-	xe_nsw_wrote(&w.nsw, &w.c, &other, 1);
-	xe_assert(w.c.diverged && !is_replayed());
+	xe_assert(xe_nsw_drop(&w.nsw, w.c, bytes, 500) == 400);
+	xe_nsw_wrote(&w.nsw, w.c, bytes + 400, 99);
+	xe_nsw_wrote(&w.nsw, w.c, &other, 1);
+	xe_assert(w.c->diverged && !is_replayed());
 	xe_assert(out(XE_RST | XE_ACK, 500, 500, 0) == XE_DROP);
 	xe_assert(events() & 1u << XE_SSW_DIVERGED);
 	xe_assert(out(XE_RST | XE_ACK, 500, 500, 0) == XE_DROP && !events()); /* once */

@@ -431,7 +431,9 @@ static int service_write(struct world *w, struct session *s)
 		long n = xe_sock_send(&w->server, s->sock, s->answer + s->out_at,
 				      s->out - s->out_at, w->now);
 
-		if (w->server.conn[s->sock].diverged && client_of(w, s->peer_addr, s->peer_port))
+		if (w->server.entry[s->sock].slot != XE_LOG_NONE &&
+		    w->server.nsw.conn[w->server.entry[s->sock].slot].diverged &&
+		    client_of(w, s->peer_addr, s->peer_port))
 			xe_assert(client_of(w, s->peer_addr, s->peer_port)->tainted);
 		if (n <= 0)
 			return n == 0 || n == -EAGAIN ? 0 : -1;

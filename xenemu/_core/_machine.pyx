@@ -431,8 +431,11 @@ cdef class Machine:
         stop.ctx = <void *>self
         stop.at = n
 
-    def nsw_protect(self, uint32_t domid, uint16_t port, bint on):
-        xe_sockets_protect(self._sockets(domid), port, on)
+    def nsw_protect(self, uint32_t domid, uint16_t port, uint8_t profile):
+        check(xe_sockets_protect(self._sockets(domid), port, profile))
+
+    def passive_ports(self, uint32_t domid, uint16_t low, uint16_t high):
+        check(xe_sockets_passive_range(self._sockets(domid), low, high))
 
     # network
 
@@ -466,20 +469,25 @@ cdef class Machine:
         self._open()
         check(xe_machine_arm_timer(self._m, node, token, at))
 
-    def listen(self, uint32_t node, uint16_t port, int backlog):
-        return check(xe_tcp_listen(self._sockets(node).tcp, port, backlog))
+    def listen(self, uint32_t node, uint16_t port, int backlog, uint64_t session=0):
+        return check(xe_sock_listen(self._sockets(node), port, backlog, session))
 
     def accept(self, uint32_t node, int sock):
         return check(xe_sock_accept(self._sockets(node), sock))
 
-    def connect(self, uint32_t node, uint32_t ip, uint16_t port, uint16_t local_port=0):
-        cdef int rc = xe_tcp_connect(self._sockets(node).tcp, ip, port, local_port, xe_machine_now(self._m))
+    def session(self, uint32_t node, int sock):
+        return xe_sock_session(self._sockets(node), sock)
+
+    def connect(self, uint32_t node, uint32_t ip, uint16_t port, uint16_t local_port=0, uint64_t session=0):
+        cdef xe_sockets *s = self._sockets(node)
+        cdef int rc = xe_sock_connect(s, ip, port, local_port, session, xe_machine_now(self._m))
         check(rc)
         xe_machine_flush(self._m, node)
+        xe_sock_connected(s, rc)  # the SYN is out: the log is told whose it is
         return rc
 
     def connected(self, uint32_t node, int sock):
-        return -xe_tcp_connected(self._sockets(node).tcp, sock)
+        return -xe_sock_connected(self._sockets(node), sock)
 
     def send(self, uint32_t node, int sock, data):
         cdef xe_sockets *s = self._sockets(node)
