@@ -9,12 +9,11 @@ import json
 from functools import partial
 from pathlib import Path
 
-from kv.service import JOURNAL
-
 from xenemu.lab.clients import Report, close, connect
 from xenemu.lab.scenarios import Scenario
 
 ROUNDS = 20
+JOURNAL = "kv.journal"  # of service.py
 
 
 async def client(seed: int, report: Report, ids: bool = True) -> None:

@@ -6,17 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from kv import profile
 
 from ozs import ftapi, wrappers
-from ozs.ftapi import Packet, PacketKind, Side, Verdict, Wrapper
-from xenemu._abi import ZlOp
+from ozs.ftapi import Call, CallKind, Packet, PacketKind, Side, Verdict, Wrapper, lib
 from xenemu.boot import Link, System, add_client, small_config
 from xenemu.lab.clients import Report
-from xenemu.lab.scenarios import SCENARIOS
+from xenemu.lab.scenarios import scenario_of
+from xenemu.machine import Domain
 
 MS = 1_000_000
 LINK = Link(bits_per_second=20_000_000, delay_ns=2 * MS)
 PORT = 80
+KV = f"{Path(profile.__file__).with_name('scenario.py')}:KV"
+NUMBER = lib.WR_PROFILE_OWN
 HANDSHAKE = [PacketKind.REC_SYN, PacketKind.SND_SAA]
 
 Serve = Callable[..., System]
@@ -25,32 +28,37 @@ Serve = Callable[..., System]
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
     """Runs a scenario's client on a service under that wrapper, to its end."""
+    call, protect = wrappers.zeroloss_op, Domain.nsw_protect
+    monkeypatch.setattr(
+        wrappers,
+        "zeroloss_op",
+        lambda kernel, op, value: call(kernel, op, value=value | NUMBER << 16),
+    )
+    monkeypatch.setattr(
+        Domain, "nsw_protect", lambda domain, port, on: protect(domain, port, NUMBER if on else 0)
+    )
 
-    def serve(wrapper: Wrapper, scenario: str = "keep-alive", crash: str = "") -> System:
-        chosen = SCENARIOS[scenario]
+    def serve(
+        wrapper: Wrapper, scenario: str = "keep-alive", crash: str = "", failures: int = 0
+    ) -> System:
+        chosen = scenario_of(scenario)
         for name, data in chosen.files(1).items():
             (tmp_path / name).write_bytes(data)
         config = small_config(
             root=tmp_path, seed=1, program=chosen.program, arguments=chosen.arguments
         )
         system, report = System(config), Report()
-        number = system.machine.add_wrapper(wrapper.address, wrapper)
-        original = wrappers.zeroloss_op
-
-        def with_profile(kernel: object, op: ZlOp, value: int) -> object:
-            return original(kernel, op, value=value | number << 16)  # type: ignore[arg-type]
-
-        monkeypatch.setattr(wrappers, "zeroloss_op", with_profile)
+        assert system.machine.add_wrapper(wrapper.address, wrapper) == NUMBER
         with system:
             system.boot()
             client = add_client(system, link=LINK).spawn(chosen.program_of(1, report))
-            system.run_for(0.02)
+            system.run_for(0.05)
             if crash:
                 system.crash(crash)
             assert system.run_until(lambda: client.exited, 120)
             system.run_for(1)  # FINs
             assert (client.exit_status, report.wrong, report.broken) == (0, [], [])
-            assert wrapper.failures == 0
+            assert wrapper.failures == failures
         return system
 
     return serve
@@ -90,6 +98,70 @@ def test_what_a_handler_drops_comes_again(served: Serve) -> None:
 
     served(wrapper, crash="app")
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize("crash", ["", "app", "kernel"])
+@pytest.mark.parametrize("scenario", ["echo", KV])
+def test_handlers_see_a_service_s_calls(served: Serve, scenario: str, crash: str) -> None:
+    wrapper, seen = Wrapper(PORT).plain(), Counter[str]()
+
+    @wrapper.on_read()
+    def read(call: Call) -> int:
+        before, n = call.connection.read_so_far, call.read()
+        if n > 0:
+            assert call.connection.read_so_far == before + n
+            seen["read"] += n
+        return n
+
+    @wrapper.on_write()
+    def write(call: Call) -> int:
+        before, n = call.connection.written_so_far, call.write(min(call.length, 1000))
+        if n > 0:
+            assert call.connection.written_so_far == before + n
+            assert call.connection.side is Side.CLIENT
+            seen["written"] += n
+        return n
+
+    @wrapper.on_close()
+    def close(call: Call) -> None:
+        seen["closed"] += 1
+        assert not call.connection.closed
+        call.close()
+
+    served(wrapper, scenario, crash)
+    assert seen["read"] and seen["written"] and seen["closed"]
+    assert len(wrapper.states) == 0
+
+
+def test_no_byte_is_lost_by_handlers_that_fail(served: Serve) -> None:
+    wrapper = Wrapper(PORT).plain()
+    wrapper.on_read()(lambda call: call.read() and 1 // 0)
+    wrapper.on_close()(lambda call: 1 // 0)
+    with pytest.raises(AssertionError, match="== 0"):
+        served(wrapper, "echo", "app")
+    assert wrapper.failures > 2
+
+
+@pytest.mark.parametrize("crash", ["app", "kernel"])
+def test_what_is_removed_is_not_replayed(served: Serve, crash: str) -> None:
+    def requests(*, removes: bool) -> int:
+        wrapper, lines = Wrapper(PORT), 0
+        profile.kv(wrapper) if removes else wrapper.plain()
+        if removes:
+            wrapper.uninstall(Side.CLIENT, CallKind.READ)
+
+        @wrapper.on_read()
+        def read(call: Call) -> int:
+            nonlocal lines
+            n = profile.read(call)
+            lines += call.bytes(max(n, 0)).count(b"\n")
+            return n
+
+        served(wrapper, KV, crash)
+        return lines
+
+    assert requests(removes=False) > 43 + 15  # 43 of the client
+    assert 43 <= requests(removes=True) <= 43 + 4
 
 
 PROFILE = """
