@@ -645,6 +645,17 @@ int xe_machine_forward(struct xe_machine *m, uint32_t gateway, uint32_t host_add
 				    guest_port);
 }
 
+int xe_machine_route(struct xe_machine *m, uint32_t gateway)
+{
+	int rc = open_driver(m, gateway);
+
+	if (rc)
+		return rc;
+	m->routes = true;
+	xe_relay_route(xe_driver_relay(m->driver));
+	return 0;
+}
+
 int xe_machine_watch(struct xe_machine *m, int fd, int readable, int writable)
 {
 	return m->driver ? xe_driver_watch(m->driver, fd, readable, writable) : -EINVAL;

@@ -124,6 +124,8 @@ int xe_machine_ready(struct xe_machine *m, uint32_t node, int *sock, unsigned *m
 /* The real clock only; -EINVAL otherwise. */
 int xe_machine_forward(struct xe_machine *m, uint32_t gateway, uint32_t host_addr,
 		       uint16_t host_port, uint32_t guest_addr, uint16_t guest_port);
+/* Addresses off the gateway's LAN (its first 16 bits) are reached through it. */
+int xe_machine_route(struct xe_machine *m, uint32_t gateway);
 int xe_machine_watch(struct xe_machine *m, int fd, int readable, int writable);
 
 #endif

@@ -107,6 +107,7 @@ struct xe_machine {
 	uint32_t work_count;
 	struct xe_driver *driver;
 	uint32_t gateway;        /* node of the relay, with a driver */
+	bool routes;             /* it is the way off the LAN, too */
 	struct xe_trace trace;
 	struct xe_store_stop store_stop;
 	struct xe_capture capture;

@@ -88,6 +88,13 @@ int xe_tcp_close(struct xe_tcp *t, int sock, xe_ns now);
 int xe_tcp_abort(struct xe_tcp *t, int sock, xe_ns now); /* RST */
 int xe_tcp_reset(struct xe_tcp *t, int sock, xe_ns now); /* RST; the handle stays, in error */
 unsigned xe_tcp_poll(const struct xe_tcp *t, int sock); /* readiness bits now */
+
+/* A gateway's stack: a connection request to any address, and to a port without a listener, is
+ * held. xe_tcp_next_ready names it once, as a socket of the caller's, in SYN_RCVD and not
+ * answered until xe_tcp_admit; xe_tcp_abort refuses it. */
+void xe_tcp_hold_requests(struct xe_tcp *t);
+bool xe_tcp_is_held(const struct xe_tcp *t, int sock);
+int xe_tcp_admit(struct xe_tcp *t, int sock); /* -EINVAL: not held, or over */
 int xe_tcp_info(const struct xe_tcp *t, int sock, struct xe_tcp_info *info);
 /* The socket (accepted or not) of a 4-tuple, or -ENOENT. */
 int xe_tcp_find(const struct xe_tcp *t, uint32_t local_addr, uint16_t local_port,

@@ -201,6 +201,7 @@ cdef extern from "machine.h" nogil:
     int xe_machine_ready(xe_machine *m, uint32_t node, int *sock, unsigned *mask)
     int xe_machine_forward(xe_machine *m, uint32_t gateway, uint32_t host_addr, uint16_t host_port,
                            uint32_t guest_addr, uint16_t guest_port)
+    int xe_machine_route(xe_machine *m, uint32_t gateway)
     int xe_machine_watch(xe_machine *m, int fd, int readable, int writable)
 
     int xe_domain_create(xe_host *h, const xe_domain_config *cfg, uint32_t *domid)

@@ -196,6 +196,8 @@ class Machine:
         self, gateway: int, host_addr: int, host_port: int, guest_addr: int, guest_port: int
     ) -> int:
         """Host forwarding through host `gateway`; the real port."""
+    def route(self, gateway: int) -> None:
+        """Real clock: addresses off the LAN, and 127.0.0.0/8, are reached through `gateway`."""
     def watch_fd(self, fd: int, readable: bool, writable: bool) -> None: ...
     @property
     def trace_index(self) -> int: ...  # of the next record

@@ -564,6 +564,10 @@ cdef class Machine:
         self._open()
         return check(xe_machine_forward(self._m, gateway, host_addr, host_port, guest_addr, guest_port))
 
+    def route(self, uint32_t gateway):
+        self._open()
+        check(xe_machine_route(self._m, gateway))
+
     def watch_fd(self, int fd, bint readable, bint writable):
         self._open()
         check(xe_machine_watch(self._m, fd, readable, writable))

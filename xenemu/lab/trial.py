@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xenemu.boot import System, add_client, small_config
+from xenemu.boot import ServiceSpec, System, add_client, small_config
 from xenemu.boot.config import CONTROL_IP, MIB, SERVICE_IP
 from xenemu.guest import Process
 from xenemu.lab.clients import Report
@@ -107,7 +107,7 @@ class Trial:
         self.system = System(
             small_config(
                 root=root, seed=course.seed, log=8 * MIB,
-                program=self.scenario.program, arguments=self.scenario.arguments,
+                specs=(ServiceSpec(self.scenario.program, self.scenario.arguments),),
                 same_domain=course.same_domain, start_seconds=START_SECONDS,
             )
         )  # fmt: skip
