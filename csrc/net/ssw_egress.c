@@ -64,7 +64,10 @@ static enum xe_verdict send_reset(struct xe_ssw *s, struct xe_conn *c, struct xe
 	uint64_t at;
 
 	if (c->state == XE_CONN_SYN_SEEN) /* refused: no listener, or none yet */
-		return s->recovering || s->home ? XE_DROP : XE_PASS;
+		return s->recovering || s->home ||
+				       XE_LOG_LOAD(*xe_log_port(&s->log, c->local_port)) != 0
+			       ? XE_DROP
+			       : XE_PASS;
 	if (c->state == XE_CONN_SYN_SENT) /* to a stray: the peer's old connection, perhaps */
 		return s->home ? XE_DROP : XE_PASS;
 	if (!c->unprotected && xe_ssw_close_asked(s, c, XE_LOG_DIVERGED, &at)) {

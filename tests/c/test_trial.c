@@ -388,15 +388,20 @@ static void test_window_of_a_synack(void)
 
 static void test_resets_ignored(void)
 {
+	struct xe_segment unprotected = {.saddr = SERVER,
+					 .daddr = CLIENT,
+					 .sport = PORT + 1,
+					 .dport = PEER_PORT,
+					 .flags = XE_RST};
+
 	begin(500);
 	try();
 	xe_assert(in(XE_RST, 500, 500, 0) == XE_DROP && conn()->state == XE_CONN_ESTABLISHED);
 	w.peer_port++;
 	xe_assert(out(XE_RST, 0, 0, 0) == XE_DROP); /* the new TCP knows fewer than the old one */
 	w.peer_port--;
-	xe_ssw_protect(w.s, PORT, NULL);
-	xe_assert(out(XE_RST, 0, 0, 0) == XE_DROP);
-	protect_plain(w.s, PORT);
+	w.len = xe_wire_build(w.buf, sizeof(w.buf), &unprotected, NULL, 0);
+	xe_assert(xe_ssw_egress(w.s, w.buf, w.len, w.now) == XE_DROP);
 	xe_assert(!(events() & 1u << XE_SSW_DIVERGED));
 	roll_back();
 	xe_assert(in(XE_RST, 500, 500, 0) == XE_PASS && !conn());
