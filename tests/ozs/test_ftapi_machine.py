@@ -8,18 +8,16 @@ from pathlib import Path
 import pytest
 from kv import profile
 
-from ozs import ftapi, wrappers
-from ozs.ftapi import Call, CallKind, Packet, PacketKind, Side, Verdict, Wrapper, lib
-from xenemu.boot import Link, System, add_client, small_config
+from ozs import ftapi
+from ozs.ftapi import Call, CallKind, Packet, PacketKind, Side, Verdict, Wrapper, load_profile
+from xenemu.boot import Link, ServiceSpec, System, add_client, small_config
 from xenemu.lab.clients import Report
 from xenemu.lab.scenarios import scenario_of
-from xenemu.machine import Domain
 
 MS = 1_000_000
 LINK = Link(bits_per_second=20_000_000, delay_ns=2 * MS)
 PORT = 80
 KV = f"{Path(profile.__file__).with_name('scenario.py')}:KV"
-NUMBER = lib.WR_PROFILE_OWN
 HANDSHAKE = [PacketKind.REC_SYN, PacketKind.SND_SAA]
 
 Serve = Callable[..., System]
@@ -28,15 +26,6 @@ Serve = Callable[..., System]
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
     """Runs a scenario's client on a service under that wrapper, to its end."""
-    call, protect = wrappers.zeroloss_op, Domain.nsw_protect
-    monkeypatch.setattr(
-        wrappers,
-        "zeroloss_op",
-        lambda kernel, op, value: call(kernel, op, value=value | NUMBER << 16),
-    )
-    monkeypatch.setattr(
-        Domain, "nsw_protect", lambda domain, port, on: protect(domain, port, NUMBER if on else 0)
-    )
 
     def serve(
         wrapper: Wrapper, scenario: str = "keep-alive", crash: str = "", failures: int = 0
@@ -44,11 +33,9 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
         chosen = scenario_of(scenario)
         for name, data in chosen.files(1).items():
             (tmp_path / name).write_bytes(data)
-        config = small_config(
-            root=tmp_path, seed=1, program=chosen.program, arguments=chosen.arguments
-        )
-        system, report = System(config), Report()
-        assert system.machine.add_wrapper(wrapper.address, wrapper) == NUMBER
+        monkeypatch.setattr(ftapi, "load_profile", lambda own, port: wrapper)
+        spec = ServiceSpec(chosen.program, chosen.arguments, profile="this:one")
+        system, report = System(small_config(root=tmp_path, seed=1, specs=(spec,))), Report()
         with system:
             system.boot()
             client = add_client(system, link=LINK).spawn(chosen.program_of(1, report))
@@ -160,8 +147,8 @@ def test_what_is_removed_is_not_replayed(served: Serve, crash: str) -> None:
         served(wrapper, KV, crash)
         return lines
 
-    assert requests(removes=False) > 43 + 15  # 43 of the client
-    assert 43 <= requests(removes=True) <= 43 + 4
+    assert requests(removes=False) > 41 + 15  # 41 of the client
+    assert 41 <= requests(removes=True) <= 41 + 4
 
 
 PROFILE = """
@@ -195,7 +182,7 @@ def test_a_profile_in_c(served: Serve, tmp_path: Path) -> None:
     source.write_text(PROFILE)
     options = ["-shared", "-fPIC", "-Wall", "-Werror", "-I", ftapi.include_dir()]
     subprocess.run(["cc", *options, "-o", library, source], check=True)
-    served(ftapi.load_profile(f"{library}:own", PORT), crash="kernel")
+    served(load_profile(f"{library}:own", PORT), crash="kernel")
     with pytest.raises(OSError) as raised:  # its counter
-        ftapi.load_profile(f"{library}:get_fins", PORT)
+        load_profile(f"{library}:get_fins", PORT)
     assert raised.value.errno >= 1
