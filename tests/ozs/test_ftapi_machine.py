@@ -1,5 +1,6 @@
 """Wrappers of an author's own on a whole system: real packets, a fault in the middle."""
 
+import errno
 import subprocess
 from collections import Counter
 from collections.abc import Callable
@@ -8,9 +9,9 @@ from pathlib import Path
 import pytest
 from kv import profile
 
-from ozs import ftapi
+from ozs import Profile, ftapi
 from ozs.ftapi import Call, CallKind, Packet, PacketKind, Side, Verdict, Wrapper, load_profile
-from xenemu.boot import Link, ServiceSpec, System, add_client, small_config
+from xenemu.boot import Link, ServiceSpec, System, add_client, parse_service, small_config
 from xenemu.lab.clients import Report
 from xenemu.lab.scenarios import scenario_of
 
@@ -186,3 +187,18 @@ def test_a_profile_in_c(served: Serve, tmp_path: Path) -> None:
     with pytest.raises(OSError) as raised:  # its counter
         load_profile(f"{library}:get_fins", PORT)
     assert raised.value.errno >= 1
+
+
+@pytest.mark.parametrize("own", ["nowhere.py:kv", "nowhere.so:kv", f"{profile.__file__}:none"])
+def test_a_profile_that_cannot_be_loaded(tmp_path: Path, own: str) -> None:
+    with pytest.raises(OSError, match="can't load the profile") as raised:
+        System(small_config(root=tmp_path, specs=(ServiceSpec(profile=own),)))
+    assert raised.value.errno == errno.EINVAL
+
+
+def test_its_option(tmp_path: Path) -> None:
+    assert parse_service("app.py:main,profile=mine.py:own").profile == "mine.py:own"
+    assert parse_service("app.py:main,profile=http").profile is Profile.HTTP
+    for wrong in ("mine.py", "mine.py:", "none"):
+        with pytest.raises(ValueError, match="no such profile"):
+            parse_service(f"app.py:main,profile={wrong}")
