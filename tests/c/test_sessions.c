@@ -103,41 +103,37 @@ struct sim {
 
 struct progress {
 	uint64_t command_at, reply_at;
-	bool within;
+	bool begun;              /* a P and its U are one */
 };
-
-static bool all_closed(struct wr_conn *root)
-{
-	for (struct wr_conn *c = wr_next(root); c; c = wr_next(c)) {
-		if (!wr_closed(c))
-			return false;
-	}
-	return true;
-}
 
 static long read_command(struct wr_call *call, void *context)
 {
 	struct wr_conn *c = wr_connection(call);
 	struct progress *p = wr_state(c);
-	uint64_t before = wr_read_so_far(c);
-	long got = cn_read_request(call);
+	long got;
 
-	if (got > 0 && c == wr_root(c) && !p->within) {
-		p->command_at = before;
-		p->within = true;
+	if (c == wr_root(c) && !p->begun) { /* in a replay behind what is removed */
+		p->command_at = wr_read_so_far(c);
+		p->reply_at = wr_written_so_far(c);
 	}
+	got = cn_read_request(call);
+	p->begun |= got > 0;
 	return got;
 }
 
-static void remove_done(struct sim *s, struct wr_conn *c, struct progress *p)
+/* Whether they go; else they go with the next ones: their data connections are not told apart. */
+static bool remove_done(struct wr_conn *c, const struct progress *p)
 {
-	if (as_remove_request(c, p->command_at, p->command_at + 4) != 0 ||
+	if (as_mark(c) != 0 || as_remove_request(c, p->command_at, wr_read_so_far(c)) != 0 ||
 	    as_remove_response(c, p->reply_at, wr_written_so_far(c)) != 0)
-		return;
+		return false;
 	for (struct wr_conn *m = wr_next(c); m; m = wr_next(m)) {
+		if (!wr_closed(m))
+			continue;
 		as_remove_request(m, 0, WR_ALL);
 		as_remove_response(m, 0, WR_ALL);
 	}
+	return true;
 }
 
 static long write_reply(struct wr_call *call, void *context)
@@ -145,20 +141,21 @@ static long write_reply(struct wr_call *call, void *context)
 	struct wr_conn *c = wr_connection(call);
 	struct progress *p = wr_state(c);
 	struct sim *s = context;
-	uint64_t before = wr_written_so_far(c);
 	size_t n = wr_length(call);
-	bool ends = wr_bytes(call)[n - 1] == '\n';
+	uint8_t first = wr_bytes(call)[0];
 	long sent = cn_write_response(call, n);
 
-	if (p->reply_at < before && p->command_at == 0 && p->reply_at == 0)
-		p->reply_at = before; /* the first of a replay */
-	if (sent != (long)n || !ends || !s->plan->trim)
+	if (sent != (long)n) /* replies are short: none of it */
 		return sent;
-	if (as_mark(c) == 0 && all_closed(c) && !(s->plan->trim == 2 && wr_bytes(call)[0] == 'N'))
-		remove_done(s, c, p);
-	p->command_at += 4;
-	p->within = wr_read_so_far(c) > p->command_at;
-	p->reply_at = wr_written_so_far(c);
+	if (first == 'P')
+		return sent;
+	if (s->plan->trim == 2 && first == 'N') {
+		if (as_mark(c) != 0)
+			return sent;
+	} else if (!remove_done(c, p)) {
+		return sent;
+	}
+	p->begun = false;
 	return sent;
 }
 
