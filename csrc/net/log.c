@@ -25,7 +25,8 @@ static void lay_out(struct xe_log *log)
 		slots *= 2;
 	log->slots = slots;
 	log->record_blocks = (uint32_t)(bytes / 32 / XE_LOG_RECORD_BLOCK);
-	log->buckets_at = XE_PAGE_SIZE;
+	log->ports_at = XE_PAGE_SIZE;
+	log->buckets_at = log->ports_at + 65536;
 	log->slots_at = align_up(log->buckets_at + slots * 4ull, sizeof(struct xe_log_slot));
 	log->record_links_at = log->slots_at + slots * sizeof(struct xe_log_slot);
 	log->block_links_at = log->record_links_at + log->record_blocks * 4ull;
@@ -61,9 +62,12 @@ void xe_log_format(struct xe_log *log)
 {
 	struct xe_log_header *head = xe_log_head(log);
 
+	memset(xe_log_at(log, log->ports_at), 0, 65536);
 	for (uint32_t i = 0; i < log->slots; i++) {
 		memset(xe_log_slot(log, i), 0, sizeof(struct xe_log_slot));
-		xe_log_slot(log, i)->first_record = XE_LOG_NONE;
+		xe_log_slot(log, i)->chain[0].first = XE_LOG_NONE;
+		xe_log_slot(log, i)->chain[1].first = XE_LOG_NONE;
+		xe_log_slot(log, i)->root = XE_LOG_NONE;
 		XE_LOG_COMMIT(*xe_log_bucket(log, i), XE_LOG_NONE);
 	}
 	head->version = XE_LOG_VERSION;
@@ -99,8 +103,9 @@ uint32_t xe_log_find(const struct xe_log *log, uint32_t local_addr, uint16_t loc
 
 	for (uint32_t steps = 0; i < log->slots && steps < log->slots; steps++) {
 		const struct xe_log_slot *s = xe_log_slot(log, i);
+		uint32_t state = XE_LOG_LOAD(s->state);
 
-		if (XE_LOG_LOAD(s->state) != XE_LOG_FREE && s->local_addr == local_addr &&
+		if (state != XE_LOG_FREE && state != XE_LOG_GHOST && s->local_addr == local_addr &&
 		    s->peer_addr == peer_addr && s->local_port == local_port &&
 		    s->peer_port == peer_port)
 			return i;

@@ -78,9 +78,17 @@ void xe_listener_established(struct xe_tcp *t, struct xe_sock *s)
 	xe_sock_ready(t, l);
 }
 
+static int take_child(struct xe_tcp *t, struct xe_sock *s)
+{
+	xe_listener_forget(t, s);
+	s->user = true;
+	xe_sock_ready(t, s);
+	return xe_sock_id(t, s);
+}
+
 int xe_tcp_accept(struct xe_tcp *t, int listener)
 {
-	struct xe_sock *l, *s;
+	struct xe_sock *l;
 
 	if (listener < 0 || (uint32_t)listener >= t->cfg.max_socks || !t->socks[listener].user)
 		return -EBADF;
@@ -89,11 +97,19 @@ int xe_tcp_accept(struct xe_tcp *t, int listener)
 		return -EINVAL;
 	if (l->queue.head == XE_NIL)
 		return -EAGAIN;
-	s = &t->socks[l->queue.head];
-	xe_listener_forget(t, s);
-	s->user = true;
-	xe_sock_ready(t, s);
-	return xe_sock_id(t, s);
+	return take_child(t, &t->socks[l->queue.head]);
+}
+
+int xe_tcp_accept_this(struct xe_tcp *t, int listener, int sock)
+{
+	struct xe_sock *s;
+
+	if (sock < 0 || (uint32_t)sock >= t->cfg.max_socks || listener < 0)
+		return -EBADF;
+	s = &t->socks[sock];
+	if (!s->used || s->user || s->parent != listener || s->state == XE_TCP_SYN_RCVD)
+		return -EAGAIN;
+	return take_child(t, s);
 }
 
 void xe_listener_close(struct xe_tcp *t, struct xe_sock *l, xe_ns now)

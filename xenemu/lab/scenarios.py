@@ -1,8 +1,12 @@
 """The built-in scenarios: a client side, a service, and what must be there at the end."""
 
 import asyncio
+import importlib.util
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 from xenemu.boot import Link
 from xenemu.lab import clients
@@ -90,3 +94,25 @@ SCENARIOS = {
     "idle": Scenario(clients.idle, ECHO, ("5",)),
     "many": Scenario(clients.many, ECHO, ()),
 }
+
+
+@cache
+def scenario_of(name: str) -> Scenario:
+    """A built-in one, or the Scenario NAME of FILE.py:NAME. ValueError."""
+    path, _, own = name.rpartition(":")
+    if not path.endswith(".py"):
+        if name not in SCENARIOS:
+            raise ValueError(f"no scenario {name!r}: {', '.join(SCENARIOS)}, or FILE.py:NAME")
+        return SCENARIOS[name]
+    spec = importlib.util.spec_from_file_location(f"scenario_{Path(path).stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+        scenario = getattr(module, own)
+    except (OSError, ImportError, AttributeError) as error:
+        raise ValueError(f"no scenario {name!r}: {error}") from error
+    if not isinstance(scenario, Scenario):
+        raise ValueError(f"{name} is no Scenario")
+    return scenario
