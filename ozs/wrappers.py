@@ -18,13 +18,17 @@ class Profile(enum.IntEnum):
     PROXY = 4
 
 
-KNOWN = frozenset({Profile.PLAIN})  # to both wrappers; other profiles are registered as plain
+KNOWN = frozenset({Profile.PLAIN})  # to both wrappers; other built-in ones are as plain
 
 
-def registration(port: int, profile: Profile) -> int:
-    """The value of REGISTER_WRAPPER: 0 in the upper half is plain."""
-    number = 0 if profile is Profile.PLAIN or profile not in KNOWN else int(profile)
-    return port | number << 16
+def number_of(profile: int) -> int:
+    """What both wrappers are told; an author's is what the machine said."""
+    return profile if profile in KNOWN or profile > max(Profile) else int(Profile.PLAIN)
+
+
+def registration(port: int, profile: int) -> int:
+    """The value of REGISTER_WRAPPER."""
+    return port | number_of(profile) << 16
 
 
 class Wrappers:
@@ -32,7 +36,7 @@ class Wrappers:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._ports: dict[int, Profile] = {}
+        self._ports: dict[int, int] = {}
         self._registered = False
 
     @property
@@ -40,7 +44,7 @@ class Wrappers:
         """Protected ports."""
         return frozenset(self._ports)
 
-    def wr_create(self, port: int, profile: Profile = Profile.PLAIN) -> None:
+    def wr_create(self, port: int, profile: int = Profile.PLAIN) -> None:
         """Protects a port: NSW in this kernel, SSW by the VMM once `register` was called.
 
         Raises OSError: EEXIST for a port that is protected already, EINVAL for a bad one.
@@ -52,7 +56,7 @@ class Wrappers:
         if self._registered:
             value = registration(port, profile)
             zeroloss_op(self._kernel, ZlOp.REGISTER_WRAPPER, value=value)
-        domain_of(self._kernel).nsw_protect(port, True)
+        domain_of(self._kernel).nsw_protect(port, number_of(profile))
         self._ports[port] = profile
 
     def register(self) -> None:
@@ -73,5 +77,5 @@ class Wrappers:
             raise os_error(errno.ENOENT, f"port {port} is not protected")
         if self._registered:
             zeroloss_op(self._kernel, ZlOp.UNREGISTER_WRAPPER, value=port)
-        domain_of(self._kernel).nsw_protect(port, False)
+        domain_of(self._kernel).nsw_protect(port, 0)
         del self._ports[port]

@@ -57,7 +57,7 @@ class ServiceSpec:
     program: str = "httpd"
     arguments: tuple[str, ...] | None = None
     port: int = 0
-    profile: Profile | None = None
+    profile: Profile | str | None = None  # str: an author's, as load_profile takes it
     name: str = ""
     more: tuple[str, ...] = field(default=())
 
@@ -73,8 +73,10 @@ class ServiceSpec:
             name, known = self.name or self.program, builtin
         port = self.port or known.port
         given = known.arguments(port, root) if self.arguments is None else self.arguments
-        profile = known.profile if self.profile is None else self.profile
-        return Service(name, ServiceVersion(known.program, given + self.more), port, profile)
+        version = ServiceVersion(known.program, given + self.more)
+        if isinstance(self.profile, str):
+            return Service(name, version, port, own=self.profile)
+        return Service(name, version, port, self.profile or known.profile)
 
 
 def default_name(program: str) -> str:
@@ -118,11 +120,12 @@ def parse_port(text: str) -> int:
     return int(text)
 
 
-def parse_profile(text: str) -> Profile:
-    """ValueError."""
-    if text not in PROFILES:
-        raise ValueError(f"no such profile: {text!r} (of {', '.join(PROFILES)})")
-    return PROFILES[text]
+def parse_profile(text: str) -> Profile | str:
+    """A built-in one by name, or an author's as load_profile takes it. ValueError."""
+    if text not in PROFILES and not text.partition(":")[2]:
+        names = ", ".join(PROFILES)
+        raise ValueError(f"no such profile: {text!r} (of {names}, FILE.py:NAME, LIBRARY.so:NAME)")
+    return PROFILES.get(text, text)
 
 
 def parse_name(text: str) -> str:

@@ -9,8 +9,9 @@ import functools
 import importlib
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from ozs import Role, ServiceManager
+from ozs import Role, Service, ServiceManager
 from vzs import DiagnosisPolicy, EventLog, RecoveryPolicy, RestartPolicy, Vzs, describe
 from xenemu.boot.config import CONTROL_IP, SERVICE_IP, BootConfig
 from xenemu.boot.console import Consoles
@@ -76,10 +77,22 @@ class System:
         machine.attach_vmm(VmmWork(self.vmm))
         self.control = create_domain(machine, config.control_memory, privileged=True, ip=CONTROL_IP)
         first = create_domain(machine, config.primary_memory, log=config.log, ip=SERVICE_IP)
-        version = GuestVersion(config.services, config.kernel)
+        services = tuple(map(self._with_profile, config.services))
+        version = GuestVersion(services, config.kernel)
         self._build(self.control, Role.CONTROL, version)
         self._build(first, Role.PRIMARY, version)
         self._first = first
+
+    def _with_profile(self, service: Service) -> Service:
+        if not service.own:
+            return service
+        from ozs.ftapi import load_profile
+
+        try:
+            wrapper = load_profile(service.own, service.port)
+        except ValueError as error:
+            raise OSError(errno.EINVAL, str(error)) from error
+        return replace(service, profile=self.machine.add_wrapper(wrapper.address, wrapper))
 
     def __enter__(self) -> "System":
         return self

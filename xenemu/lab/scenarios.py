@@ -66,6 +66,7 @@ class Scenario:
     files: Files = no_files
     stored: Files = no_files
     diverges: bool = False
+    profile: str | None = None  # of the service's author, as load_profile takes it
     servers: tuple[EndServer, ...] = ()  # on hosts of their own, at proxy_clients.SERVERS
 
     def program_of(self, seed: int, report: Report) -> Callable[[list[str]], object]:
@@ -83,6 +84,7 @@ class Scenario:
 
 
 ECHO = "xenemu.lab.services:echo"
+KV = Path(__file__).parents[2] / "examples" / "kv"
 SCENARIOS = {
     "get": Scenario(clients.get, files=served),
     "put": Scenario(clients.put, stored=one_upload),
@@ -95,9 +97,9 @@ SCENARIOS = {
     ),
     "idle": Scenario(clients.idle, ECHO, ("5",)),
     "many": Scenario(clients.many, ECHO, ()),
+    "kv": Scenario(kv_client.kv, f"{KV}/service.py", profile=f"{KV}/profile.py:kv"),
 }
 
-KV = str(Path(__file__).parents[2] / "examples" / "kv" / "service.py")
 PROXYD = "xenemu.guest.programs.proxyd"
 AS_PROXY = ("--port", str(PORT))
 WEB, WEBS = (end_servers.web,), (end_servers.web, end_servers.web)
@@ -107,7 +109,6 @@ SCENARIOS |= {
     "proxy-dynamic": Scenario(proxy_clients.dynamic, PROXYD, AS_PROXY, servers=WEBS),
     "proxy-keepalive": Scenario(proxy_clients.keep_alive, PROXYD, AS_PROXY, servers=WEBS),
     "proxy-connect": Scenario(proxy_clients.tunnel, PROXYD, AS_PROXY, servers=TUNNEL),
-    "kv": Scenario(kv_client.kv, KV),
 }
 
 
@@ -118,7 +119,7 @@ def scenario_of(name: str) -> Scenario:
     if not path.endswith(".py"):
         if name not in SCENARIOS:
             raise ValueError(f"no scenario {name!r}: {', '.join(SCENARIOS)}, or FILE.py:NAME")
-        return SCENARIOS[name]
+        return (SCENARIOS)[name]
     spec = importlib.util.spec_from_file_location(f"scenario_{Path(path).stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -109,7 +109,12 @@ class Trial:
         self.system = System(
             small_config(
                 root=root, seed=course.seed, log=8 * MIB,
-                specs=(ServiceSpec(self.scenario.program, self.scenario.arguments),),
+                specs=(
+                    ServiceSpec(
+                        self.scenario.program, self.scenario.arguments,
+                        profile=self.scenario.profile,
+                    ),
+                ),
                 same_domain=course.same_domain, start_seconds=START_SECONDS,
             )
         )  # fmt: skip
