@@ -18,13 +18,9 @@ class Profile(enum.IntEnum):
     PROXY = 4
 
 
-KNOWN = frozenset({Profile.PLAIN})  # to both wrappers; other profiles are registered as plain
-
-
 def registration(port: int, profile: Profile) -> int:
-    """The value of REGISTER_WRAPPER: 0 in the upper half is plain."""
-    number = 0 if profile is Profile.PLAIN or profile not in KNOWN else int(profile)
-    return port | number << 16
+    """The value of REGISTER_WRAPPER."""
+    return port | profile << 16
 
 
 class Wrappers:
@@ -52,7 +48,7 @@ class Wrappers:
         if self._registered:
             value = registration(port, profile)
             zeroloss_op(self._kernel, ZlOp.REGISTER_WRAPPER, value=value)
-        domain_of(self._kernel).nsw_protect(port, True)
+        domain_of(self._kernel).nsw_protect(port, profile)
         self._ports[port] = profile
 
     def register(self) -> None:
@@ -73,5 +69,5 @@ class Wrappers:
             raise os_error(errno.ENOENT, f"port {port} is not protected")
         if self._registered:
             zeroloss_op(self._kernel, ZlOp.UNREGISTER_WRAPPER, value=port)
-        domain_of(self._kernel).nsw_protect(port, False)
+        domain_of(self._kernel).nsw_protect(port, 0)
         del self._ports[port]
