@@ -105,10 +105,10 @@ AS_PROXY = ("--port", str(PORT))
 WEB, WEBS = (end_servers.web,), (end_servers.web, end_servers.web)
 TUNNEL = (end_servers.web, end_servers.echo)
 SCENARIOS |= {
-    "proxy-static": Scenario(proxy_clients.static, PROXYD, AS_PROXY, servers=WEB),
-    "proxy-dynamic": Scenario(proxy_clients.dynamic, PROXYD, AS_PROXY, servers=WEBS),
-    "proxy-keepalive": Scenario(proxy_clients.keep_alive, PROXYD, AS_PROXY, servers=WEBS),
-    "proxy-connect": Scenario(proxy_clients.tunnel, PROXYD, AS_PROXY, servers=TUNNEL),
+    "proxy-static": Scenario(proxy_clients.static, PROXYD, AS_PROXY, profile="proxy", servers=WEB),
+    "proxy-dynamic": Scenario(proxy_clients.dynamic, PROXYD, AS_PROXY, profile="proxy", servers=WEBS),
+    "proxy-keepalive": Scenario(proxy_clients.keep_alive, PROXYD, AS_PROXY, profile="proxy", servers=WEBS),
+    "proxy-connect": Scenario(proxy_clients.tunnel, PROXYD, AS_PROXY, profile="proxy", servers=TUNNEL),
 }
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xenemu.boot import ServiceSpec, System, add_client, small_config
+from xenemu.boot.services import parse_profile
 from xenemu.boot.config import CONTROL_IP, MIB, SERVICE_IP
 from xenemu.guest import Process
 from xenemu.lab.clients import Report
@@ -112,7 +113,7 @@ class Trial:
                 specs=(
                     ServiceSpec(
                         self.scenario.program, self.scenario.arguments,
-                        profile=self.scenario.profile,
+                        profile=parse_profile(self.scenario.profile) if self.scenario.profile else None,
                     ),
                 ),
                 same_domain=course.same_domain, start_seconds=START_SECONDS,
