@@ -230,20 +230,22 @@ def test_several_services(tmp_path: Path) -> None:
     )
     services = ["--service", "httpd", "--service", f"{upper},port=7000,arg=7000"]
     words = ["boot", *SMALL, "--forward", "0:7000", *services]
-    boot = subprocess.Popen([sys.executable, "-m", "xenemu", *words], stdout=subprocess.PIPE)
-    try:
-        assert boot.stdout is not None
-        ready = next(line for line in boot.stdout if line.startswith(b"ready ")).decode().split()
-        port = int(ready[2].rpartition(":")[2].strip("/"))
-        assert run("crash", "app", "--service", "upper")[0] == 0
-        with socket.create_connection(("127.0.0.1", port)) as client:
-            client.sendall(b"hello\n")
-            assert client.recv(100) == b"HELLO\n"
-        rows = json.loads(run("list", "--json")[1])
-        assert [row["services"] for row in rows if row["role"] == "primary"] == [["httpd", "upper"]]
-        assert run("crash", "app", "--service", "x")[2].endswith("(no service 'x' runs here)\n")
-        assert run("stop")[0] == 0
-        assert boot.wait(30) == 0
-    finally:
-        boot.kill()
-        boot.wait()
+    argv = [sys.executable, "-m", "xenemu", *words]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as boot:
+        try:
+            assert boot.stdout is not None
+            ready = next(line for line in boot.stdout if line.startswith("ready ")).split()
+            port = int(ready[2].rpartition(":")[2].strip("/"))
+            assert run("crash", "app", "--service", "upper")[0] == 0
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(b"hello\n")
+                assert client.recv(100) == b"HELLO\n"
+            rows = json.loads(run("list", "--json")[1])
+            assert [row["services"] for row in rows if row["role"] == "primary"] == [
+                ["httpd", "upper"]
+            ]
+            assert run("crash", "app", "--service", "x")[2].endswith("(no service 'x' runs here)\n")
+            assert run("stop")[0] == 0
+            assert boot.wait(30) == 0
+        finally:
+            boot.kill()
