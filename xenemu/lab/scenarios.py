@@ -104,8 +104,7 @@ PROXYD = "xenemu.guest.programs.proxyd"
 AS_PROXY = ("--port", str(PORT))
 WEB, WEBS = (end_servers.web,), (end_servers.web, end_servers.web)
 TUNNEL = (end_servers.web, end_servers.echo)
-# Not swept yet: nothing protects the connections that a proxy opens.
-UNSWEPT = {
+SCENARIOS |= {
     "proxy-static": Scenario(proxy_clients.static, PROXYD, AS_PROXY, servers=WEB),
     "proxy-dynamic": Scenario(proxy_clients.dynamic, PROXYD, AS_PROXY, servers=WEBS),
     "proxy-keepalive": Scenario(proxy_clients.keep_alive, PROXYD, AS_PROXY, servers=WEBS),
@@ -118,9 +117,9 @@ def scenario_of(name: str) -> Scenario:
     """A built-in one, or the Scenario NAME of FILE.py:NAME. ValueError."""
     path, _, own = name.rpartition(":")
     if not path.endswith(".py"):
-        if name not in SCENARIOS | UNSWEPT:
+        if name not in SCENARIOS:
             raise ValueError(f"no scenario {name!r}: {', '.join(SCENARIOS)}, or FILE.py:NAME")
-        return (SCENARIOS | UNSWEPT)[name]
+        return SCENARIOS[name]
     spec = importlib.util.spec_from_file_location(f"scenario_{Path(path).stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
