@@ -18,17 +18,9 @@ class Profile(enum.IntEnum):
     PROXY = 4
 
 
-KNOWN = frozenset({Profile.PLAIN})  # to both wrappers; other built-in ones are as plain
-
-
-def number_of(profile: int) -> int:
-    """What both wrappers are told; an author's is what the machine said."""
-    return profile if profile in KNOWN or profile > max(Profile) else int(Profile.PLAIN)
-
-
 def registration(port: int, profile: int) -> int:
     """The value of REGISTER_WRAPPER."""
-    return port | number_of(profile) << 16
+    return port | profile << 16
 
 
 class Wrappers:
@@ -56,7 +48,7 @@ class Wrappers:
         if self._registered:
             value = registration(port, profile)
             zeroloss_op(self._kernel, ZlOp.REGISTER_WRAPPER, value=value)
-        domain_of(self._kernel).nsw_protect(port, number_of(profile))
+        domain_of(self._kernel).nsw_protect(port, profile)
         self._ports[port] = profile
 
     def register(self) -> None:

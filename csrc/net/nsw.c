@@ -101,7 +101,24 @@ void xe_nsw_begin_replay(struct xe_nsw *n, struct wr_conn *c)
 	pass_over_output(n, c);
 }
 
-static void keep_marks(struct wr_conn *c, const struct xe_log_slot *slot)
+/* SSW remembers the marks that it has passed; the one that it may have just reached is set again. */
+void xe_nsw_keep_marks(struct xe_nsw *n, struct wr_conn *c)
+{
+	struct xe_log_slot *slot = xe_slot_of(n, c);
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < c->old_marks; i++) {
+		if (c->old_mark[i] < c->drop_line) {
+			c->old_mark[kept++] = c->old_mark[i];
+		} else if (c->old_mark[i] == c->drop_line) {
+			PUT(n, slot->mark[0], c->drop_line);
+			COMMIT(n, slot->marks, 1);
+		}
+	}
+	c->old_marks = kept;
+}
+
+static void note_old_marks(struct wr_conn *c, const struct xe_log_slot *slot)
 {
 	uint64_t marks = XE_LOG_LOAD(slot->marks);
 
@@ -125,7 +142,8 @@ static void bind_slot(struct xe_nsw *n, struct wr_conn *c, struct xe_log_slot *s
 static void start_half(struct xe_nsw *n, struct wr_conn *c, struct xe_log_slot *slot,
 		       uint32_t keeps)
 {
-	COMMIT(n, slot->removals, c->removed_before); /* others are not in effect: nobody waits for them */
+	COMMIT(n, slot->removals,
+	       c->removed_before); /* others are not in effect: nobody waits for them */
 	COMMIT(n, slot->marks, 0);
 	PUT(n, slot->nsw_incarnation, c->incarnation);
 	PUT(n, slot->nsw_generation, n->generation);
@@ -183,7 +201,7 @@ void xe_nsw_open(struct xe_nsw *n, uint32_t i, int sock, struct wr_conn *root, u
 	c->next_order += c->next_order == 0;
 	if (bound && (member || replays)) {
 		keeps = XE_LOG_UNRECORDED; /* what is missing stays missing */
-		keep_marks(c, slot);
+		note_old_marks(c, slot);
 		if (member && root == c)
 			xe_nsw_begin_session(n, c);
 		else if (!member)
@@ -195,6 +213,8 @@ void xe_nsw_open(struct xe_nsw *n, uint32_t i, int sock, struct wr_conn *root, u
 	if (!keeps)
 		bind_slot(n, c, slot);
 	start_half(n, c, slot, keeps);
+	if (c->opened)
+		xe_nsw_keep_marks(n, c);
 	if (c->root != XE_LOG_NONE && c->opened) {
 		xe_nsw_load_record(n, c);
 		if (c->loaded && c->record.kind == XE_RECORD_OPENED)
@@ -437,10 +457,8 @@ long xe_nsw_feed(struct xe_nsw *n, struct wr_conn *c, void *buf, size_t n_bytes)
 /* What is new: records of before are used up. */
 void xe_nsw_note_input(struct xe_nsw *n, struct wr_conn *c, uint32_t kind, uint32_t size)
 {
-	struct xe_log_record r = {.size = size,
-				  .kind = kind,
-				  .sequence = n->sequence++,
-				  .out_written = c->written};
+	struct xe_log_record r = {
+		.size = size, .kind = kind, .sequence = n->sequence++, .out_written = c->written};
 
 	if (!xe_may_record(n, c))
 		return;
@@ -452,9 +470,7 @@ void xe_nsw_note_input(struct xe_nsw *n, struct wr_conn *c, uint32_t kind, uint3
 /* The end of the stream is told again by TCP itself, and not recorded again. */
 void xe_nsw_record(struct xe_nsw *n, struct wr_conn *c, long result)
 {
-	uint32_t kind = result > 0    ? XE_RECORD_READ
-			: result == 0 ? XE_RECORD_EOF
-				      : XE_RECORD_ERROR;
+	uint32_t kind = result > 0 ? XE_RECORD_READ : result == 0 ? XE_RECORD_EOF : XE_RECORD_ERROR;
 
 	if (result == -EAGAIN)
 		return;

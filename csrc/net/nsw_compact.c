@@ -99,7 +99,8 @@ static void rewrite(struct chain_writer *w, struct xe_cuts *cuts, struct xe_log_
 			uint64_t from = place;
 
 			place = xe_cut_advance(&cuts->set[XE_CUTS_SHOWN], from, r.size);
-			r.size = (uint32_t)kept_bytes(&cuts->set[XE_CUT_INPUT], from, place, &first);
+			r.size =
+				(uint32_t)kept_bytes(&cuts->set[XE_CUT_INPUT], from, place, &first);
 			if (r.size == 0)
 				continue;
 			if (read.size > 0 && place <= filler_end &&

@@ -72,6 +72,7 @@ void xe_nsw_load_record(struct xe_nsw *n, struct wr_conn *c);
 int xe_nsw_prepare(struct xe_nsw *n, struct wr_conn *c, struct xe_log_slot *ring); /* NULL: none */
 void xe_nsw_begin_replay(struct xe_nsw *n, struct wr_conn *c);
 void xe_nsw_check_replayed(struct xe_nsw *n, struct wr_conn *c);
+void xe_nsw_keep_marks(struct xe_nsw *n, struct wr_conn *c);
 void xe_nsw_note_input(struct xe_nsw *n, struct wr_conn *c, uint32_t kind, uint32_t size);
 int xe_nsw_logged_error(const struct wr_conn *c); /* of the record, if it may be one: -errno */
 void xe_nsw_raise_flag(struct xe_nsw *n, const struct wr_conn *c, uint32_t flag);

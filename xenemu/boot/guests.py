@@ -112,6 +112,7 @@ def build_guest(
         lambda name, **details: note(domid, name, **details),
     )
     if role is not Role.CONTROL:
+        machine.domain(domid).passive_ports(*config.passive_ports or (0, 0))
         ozs.run_services(version.services)
     return Guest(domid, kernel, ozs, version.kernel)
 
