@@ -119,7 +119,7 @@ def scenario_of(name: str) -> Scenario:
     if not path.endswith(".py"):
         if name not in SCENARIOS:
             raise ValueError(f"no scenario {name!r}: {', '.join(SCENARIOS)}, or FILE.py:NAME")
-        return (SCENARIOS)[name]
+        return SCENARIOS[name]
     spec = importlib.util.spec_from_file_location(f"scenario_{Path(path).stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
