@@ -7,6 +7,7 @@ XENEMU_STORE_POINTS=1 builds with a stop point after each store of a log append.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from glob import glob
@@ -18,6 +19,8 @@ if sys.platform != "linux":
     raise SystemExit("xenemu needs Linux (memfd, epoll)")
 
 subprocess.run([sys.executable, "tools/gen_abi.py"], check=True)
+os.makedirs("xenemu/include", exist_ok=True)
+shutil.copyfile("csrc/net/ftapi.h", "xenemu/include/ftapi.h")  # for profiles in C
 
 compile_args = ["-std=c11", "-O2", "-fvisibility=hidden"]
 link_args: list[str] = []

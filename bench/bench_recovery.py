@@ -28,7 +28,7 @@ from pathlib import Path
 
 import common
 
-from xenemu.boot import BootConfig, Forward, System, collect_rarely
+from xenemu.boot import BootConfig, Forward, ServiceSpec, System, collect_rarely
 from xenemu.machine import HANGUP, READABLE, WRITABLE, WorkKind
 from xenemu.vmm import Event
 
@@ -122,8 +122,9 @@ class Scene:
             root=Path("/"),
             forwards=(Forward(0, PORT),),  # the real clock waits for a forwarded port
             log=log,
-            program=str(common.BENCH / "programs" / "hold.py"),
-            arguments=(str(PORT), str(BACKLOG)),
+            specs=(
+                ServiceSpec(str(common.BENCH / "programs" / "hold.py"), (str(PORT), str(BACKLOG))),
+            ),
             max_socks=power_of_two(2 * count + 64),
         )
         self.count = count

@@ -138,6 +138,7 @@ static int open_guard(struct xe_machine *m, uint32_t domid)
 		rc = xe_ssw_create(&g->ssw, extent, (uint32_t)n);
 		if (rc)
 			return rc;
+		xe_ssw_wrappers(g->ssw, (const struct wr *const *)m->wr);
 		g->used = m->unsettled = true;
 		m->guards++;
 		g->ip = pair.ip;
@@ -159,23 +160,6 @@ static void guard(struct xe_machine *m, const struct xe_work *log_registered)
 	w.a = XE_LOG_NONE;
 	w.b = (uint64_t)-rc;
 	xe_machine_post(m, &w);
-}
-
-static void sync_ports(struct xe_machine *m, uint32_t domid)
-{
-	struct xe_guard *g = xe_guard_of_pair(m, domid);
-	uint16_t port[XE_MAX_PROTECTED_PORTS];
-	uint32_t version = xe_pair_ports_version(m->host, domid);
-	int n;
-
-	if (!g || g->ports_version == version)
-		return;
-	g->ports_version = version;
-	for (uint32_t p = 0; p < 65536; p++)
-		xe_ssw_protect(g->ssw, (uint16_t)p, false);
-	n = xe_pair_ports(m->host, domid, port, XE_MAX_PROTECTED_PORTS);
-	for (int i = 0; i < n; i++)
-		xe_ssw_protect(g->ssw, port[i], true);
 }
 
 static void take_host_work(struct xe_machine *m, const struct xe_work *w)
@@ -210,7 +194,7 @@ static void follow_domain(struct xe_machine *m, uint32_t domid)
 		xe_network_resume(m, n);
 	}
 	n->running = running;
-	sync_ports(m, domid);
+	xe_machine_sync_ports(m, domid);
 }
 
 /* The host's timers are one event, at the earliest of them. It may find nothing due: that one was
@@ -282,7 +266,7 @@ static int allocate(struct xe_machine *m)
 	for (uint32_t i = 0; i < XE_PACKETS; i++)
 		m->free_buffer[i] = XE_PACKETS - 1 - i;
 	m->free_buffers = XE_PACKETS;
-	return 0;
+	return xe_machine_open_wrappers(m);
 }
 
 static xe_ns trace_clock(const void *machine)
@@ -331,6 +315,7 @@ void xe_machine_destroy(struct xe_machine *m)
 		if (m->guard[i].used)
 			xe_ssw_destroy(m->guard[i].ssw);
 	}
+	xe_machine_close_wrappers(m);
 	for (int i = -1; (i = xe_domset_next(&m->stacks, (uint32_t)i + 1)) >= 0;)
 		xe_sockets_fini(&m->node[i].sockets);
 	for (uint32_t i = XE_MAX_DOMAINS; i < XE_NODES; i++) {
@@ -658,6 +643,17 @@ int xe_machine_forward(struct xe_machine *m, uint32_t gateway, uint32_t host_add
 	return rc ? rc
 		  : xe_relay_listen(xe_driver_relay(m->driver), host_addr, host_port, guest_addr,
 				    guest_port);
+}
+
+int xe_machine_route(struct xe_machine *m, uint32_t gateway)
+{
+	int rc = open_driver(m, gateway);
+
+	if (rc)
+		return rc;
+	m->routes = true;
+	xe_relay_route(xe_driver_relay(m->driver));
+	return 0;
 }
 
 int xe_machine_watch(struct xe_machine *m, int fd, int readable, int writable)

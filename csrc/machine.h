@@ -16,6 +16,7 @@
 #include "base/time.h"
 #include "base/trace.h"
 #include "base/work.h"
+#include "net/ftapi.h"
 #include "net/link.h"
 #include "net/socket.h"
 #include "net/ssw.h"
@@ -101,6 +102,9 @@ int xe_machine_fence_backup(struct xe_machine *m, uint32_t primary);
 /* No backup can be had: the pair and its log go, the address answers with resets. */
 int xe_machine_give_up(struct xe_machine *m, uint32_t primary);
 int xe_machine_path_set(struct xe_machine *m, uint32_t ip, uint32_t domid);
+/* For ports that are registered with this profile, WR_PROFILE_OWN or higher: an author's wrapper,
+ * which must outlive the machine. -EINVAL, -EEXIST. */
+int xe_machine_add_wrapper(struct xe_machine *m, uint32_t profile, struct wr *w);
 /* The wrapper that protects a domain's service address, NULL: none. */
 struct xe_ssw *xe_machine_wrapper(struct xe_machine *m, uint32_t domid);
 /* Where NSW's stores into the log are counted; NULL: not in this build (XE_STORE_POINTS). */
@@ -120,6 +124,8 @@ int xe_machine_ready(struct xe_machine *m, uint32_t node, int *sock, unsigned *m
 /* The real clock only; -EINVAL otherwise. */
 int xe_machine_forward(struct xe_machine *m, uint32_t gateway, uint32_t host_addr,
 		       uint16_t host_port, uint32_t guest_addr, uint16_t guest_port);
+/* Addresses off the gateway's LAN (its first 16 bits) are reached through it. */
+int xe_machine_route(struct xe_machine *m, uint32_t gateway);
 int xe_machine_watch(struct xe_machine *m, int fd, int readable, int writable);
 
 #endif

@@ -41,6 +41,7 @@ int xe_machine_attach_stack(struct xe_machine *m, uint32_t domid, const struct x
 	rc = xe_sockets_init(&n->sockets, cfg);
 	if (rc)
 		return rc;
+	n->sockets.wr = m->wr;
 	xe_network_purge(m, n);
 	n->used = n->has_stack = true;
 	xe_domset_add(&m->stacks, domid);

@@ -6,6 +6,7 @@
 #include "host/driver.h"
 #include "host/memory.h"
 #include "machine.h"
+#include "net/ftapi.h"
 #include "net/wire.h"
 
 enum {
@@ -95,6 +96,7 @@ struct xe_machine {
 	uint32_t *free_buffer;
 	uint32_t free_buffers;
 	struct xe_node node[XE_NODES];
+	struct wr *wr[WR_PROFILES]; /* by profile; NULL: none */
 	struct xe_guard guard[XE_PAIRS];
 	uint32_t guards;
 	uint32_t lost[XE_PAIRS]; /* addresses whose pair was given up: answered with resets */
@@ -105,6 +107,7 @@ struct xe_machine {
 	uint32_t work_count;
 	struct xe_driver *driver;
 	uint32_t gateway;        /* node of the relay, with a driver */
+	bool routes;             /* it is the way off the LAN, too */
 	struct xe_trace trace;
 	struct xe_store_stop store_stop;
 	struct xe_capture capture;
@@ -122,6 +125,10 @@ void xe_machine_post(struct xe_machine *m, const struct xe_work *w);
 int xe_event_push(struct xe_machine *m, const struct xe_event *e, enum xe_priority priority);
 bool xe_event_pop(struct xe_machine *m, struct xe_event *e);
 struct xe_guard *xe_guard_of_pair(struct xe_machine *m, uint32_t domid);
+/* machine_wrappers.c */
+int xe_machine_open_wrappers(struct xe_machine *m);
+void xe_machine_close_wrappers(struct xe_machine *m);
+void xe_machine_sync_ports(struct xe_machine *m, uint32_t domid);
 void xe_machine_stall_over(struct xe_machine *m, const struct xe_event *e);
 uint32_t xe_buffer_take(struct xe_machine *m, const uint8_t *data, size_t len);
 void xe_buffer_give(struct xe_machine *m, uint32_t i);

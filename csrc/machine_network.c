@@ -50,6 +50,14 @@ static struct xe_node *host_of(struct xe_machine *m, uint32_t ip)
 	return NULL;
 }
 
+/* The gateway, for an address that is not on its LAN; NULL: no route. */
+static struct xe_node *way_out(struct xe_machine *m, uint32_t ip)
+{
+	struct xe_node *n = m->routes ? xe_node_of(m, m->gateway) : NULL;
+
+	return n && (xe_tcp_addr(n->sockets.tcp) ^ ip) >> 16 ? n : NULL;
+}
+
 static void over_link(struct xe_machine *m, struct xe_node *n, struct xe_link *link,
 		      enum xe_event_kind kind, const uint8_t *data, size_t len)
 {
@@ -182,6 +190,8 @@ void xe_network_arrive(struct xe_machine *m, uint32_t packet)
 		return;
 	}
 	n = host_of(m, ip);
+	if (!n)
+		n = way_out(m, ip);
 	if (is_lost(m, ip))
 		refuse(m, b->data, b->len);
 	else if (n)

@@ -1,4 +1,4 @@
-"""Service manager: the protected service of one kernel, its process and its version.
+"""Service manager: one protected service of a kernel, its process and its version.
 
 It starts the service, sees it listen, and replaces it by another version. A process that it stops
 itself is no fault; one that is watched and ends otherwise is (health.py). What it does goes on by
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from ozs.health import HealthMonitor
 from ozs.syscalls import os_error
+from ozs.wrappers import Profile
 from xenemu.guest import Kernel, Process, module_name
 
 NS = 1_000_000_000
@@ -53,33 +54,46 @@ class ServiceVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class Service:
+    """A service of a kernel: its name there, what runs, where it listens, how that is protected:
+    the number of a profile, which an author's (`own`, as load_profile takes it) gets from the
+    machine."""
+
+    name: str
+    version: ServiceVersion
+    port: int = 80
+    profile: int = Profile.PLAIN
+    own: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceStatus:
     """What `service status` shows; `state`: up, starting or down, and then the reason."""
 
+    name: str
     state: str
     version: ServiceVersion
     reason: str = ""
 
 
 class ServiceManager:
-    """Owns the process of the service. One replacement at a time."""
+    """Owns the process of a service. One replacement at a time."""
 
     def __init__(
         self,
         kernel: Kernel,
-        version: ServiceVersion,
-        port: int,
+        service: Service,
         health: HealthMonitor,
         note: Callable[..., None],
         on_up: Callable[[], None],
     ) -> None:
-        """`on_up` runs whenever a process of the service has opened `port`."""
-        self.version = version  # the one that listened last
+        """`on_up` runs whenever a process of the service has opened its port."""
+        self.version = service.version  # the one that listened last
         self.process: Process | None = None
         self.up = False
         self.failure: tuple[int, str] | None = None  # why it is down: errno and reason
         self._kernel = kernel
-        self._port = port
+        self._service = service
         self._health = health
         self._note = note
         self._on_up = on_up
@@ -88,13 +102,19 @@ class ServiceManager:
         self._waiters: list[asyncio.Future[None]] = []
         kernel.listen_hooks.append(self._listens)
 
+    @property
+    def service(self) -> Service:
+        """The service, with the version that listened last."""
+        return replace(self._service, version=self.version)
+
     def status(self) -> ServiceStatus:
         """What runs, or is being started, or was the last to run."""
+        name = self._service.name
         if self._starting is not None:
-            return ServiceStatus("starting", self._starting)
+            return ServiceStatus(name, "starting", self._starting)
         if self.up:
-            return ServiceStatus("up", self.version)
-        return ServiceStatus("down", self.version, self.failure[1] if self.failure else "")
+            return ServiceStatus(name, "up", self.version)
+        return ServiceStatus(name, "down", self.version, self.failure[1] if self.failure else "")
 
     def start(self) -> None:
         """Starts the service, for as long as it takes. Its end is a fault from now on."""
@@ -102,10 +122,14 @@ class ServiceManager:
         self._health.protect(self._spawn().pid)
 
     async def restart(
-        self, version: ServiceVersion | None = None, *, seconds: float = START_SECONDS
+        self,
+        version: ServiceVersion | None = None,
+        *,
+        seconds: float = START_SECONDS,
+        stop_seconds: float = STOP_SECONDS,
     ) -> None:
         """Stops what runs and starts `version` (None: the one before, anew); returns when it
-        listens, and is watched from then on.
+        listens, and is watched from then on. `stop_seconds` 0: what runs is killed.
 
         Raises OSError: EBUSY while it starts already, EIO with the last line of its output when
         it ends before it listens, ETIMEDOUT when it does not listen in `seconds`: it is killed.
@@ -119,7 +143,7 @@ class ServiceManager:
         if old is None or old.exited:
             self._begin(seconds)
         else:
-            self._stop(old, lambda: self._begin(seconds))
+            self._stop(old, stop_seconds, lambda: self._begin(seconds))
         await self.wait()
 
     async def wait(self) -> None:
@@ -135,24 +159,27 @@ class ServiceManager:
                 if waiter in self._waiters:
                     self._waiters.remove(waiter)
 
-    def _stop(self, process: Process, then: Callable[[], None]) -> None:
+    def _stop(self, process: Process, seconds: float, then: Callable[[], None]) -> None:
         self._health.forget(process.pid)
         process.on_exit.remove(self._ended)
         process.on_exit.append(lambda _: then())
+        if not seconds:
+            self._kernel.sig_exit(process.pid, signal.SIGKILL)
+            return
         self._kernel.stop(process.pid)
 
         def late() -> None:
             if not process.exited:
                 self._kernel.sig_exit(process.pid, signal.SIGKILL)
 
-        self._after(STOP_SECONDS, late)
+        self._after(seconds, late)
 
     def _begin(self, seconds: float) -> None:
         process = self._spawn()
 
         def late() -> None:
             if self.process is process and self._starting is not None:
-                reason = f"it does not listen on port {self._port} in {seconds:g} s"
+                reason = f"it does not listen on port {self._service.port} in {seconds:g} s"
                 self._fail(errno.ETIMEDOUT, reason)
                 self._kernel.sig_exit(process.pid, signal.SIGKILL)
 
@@ -183,12 +210,12 @@ class ServiceManager:
         self._kernel.report(f"{process.name}[{process.pid}]: {line}")
 
     def _listens(self, process: Process, port: int) -> None:
-        if process is not self.process or port != self._port or self._starting is None:
+        if process is not self.process or port != self._service.port or self._starting is None:
             return
         self.version, self._starting = self._starting, None
         self.up = True
         self._health.protect(process.pid)
-        self._note("service-up")
+        self._note("service-up", service=self._service.name)
         self._on_up()
         self._wake()
 
@@ -199,7 +226,7 @@ class ServiceManager:
 
     def _fail(self, number: int, reason: str) -> None:
         if self._starting is not None:
-            self._note("service-not-started", reason=reason)
+            self._note("service-not-started", service=self._service.name, reason=reason)
         self.up = False
         self._starting = None
         self.failure = (number, reason)

@@ -3,14 +3,14 @@
 import asyncio
 import enum
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ozs.health import HealthMonitor
 from ozs.heartbeat import HeartbeatGenerator
 from ozs.protocol import ProtocolManager
 from ozs.recovery import RecoveryManager
-from ozs.service import ServiceManager, ServiceVersion
+from ozs.service import Service, ServiceManager, ServiceStatus, ServiceVersion
 from ozs.service_command import service_command
 from ozs.syscalls import Completion, SystemCalls, os_error
 from ozs.window import EXTENT_BYTES, StartInfo
@@ -64,7 +64,7 @@ class Ozs:
         self._protector: Process | None = None
         self._booted = False
         self._taking_over = False
-        self.service: ServiceManager | None = None
+        self.services: dict[str, ServiceManager] = {}
         self.completion = Completion()
         self.syscalls = SystemCalls(
             kernel, self.completion, self._prepare, config.tcp_features, self._backup_lost
@@ -81,40 +81,58 @@ class Ozs:
             self.heartbeat = HeartbeatGenerator(kernel, config.heartbeat_page)
         kernel.commands.update(zlctl=zlctl, service=service_command)
         kernel.syscalls.update(
-            service_status=lambda _process: None if self.service is None else self.service.status(),
-            service_restart=lambda _process, version=None: self.restart_service(version),
+            service_status=lambda _process: self.service_status(),
+            service_restart=lambda _process, name="", version=None: self.restart_service(
+                name, version
+            ),
         )
         if config.role is Role.PRIMARY:
             self.recovery.allocate(config.log_bytes // EXTENT_BYTES)
         self.protocol.install()
 
-    def run_service(self, version: ServiceVersion, port: int) -> None:
-        """Starts the service; it and its port are protected from now on. OSError.
+    def run_services(self, services: Sequence[Service]) -> None:
+        """Starts the services; they and their ports are protected from now on. OSError.
 
-        When it listens, a backup says BOOT_DONE.
+        When all listen, a backup says BOOT_DONE.
         """
-        self.wrappers.wr_create(port)
-        self.service = ServiceManager(
-            self.kernel, version, port, self.health, self._note, self._service_up
-        )
-        self.service.start()
+        for service in services:
+            self.wrappers.wr_create(service.port, service.profile)
+            self.services[service.name] = ServiceManager(
+                self.kernel, service, self.health, self._note, self._service_up
+            )
+        for manager in self.services.values():
+            manager.start()
 
     @property
     def service_up(self) -> bool:
-        """The service listens."""
-        return self.service is not None and self.service.up
+        """All services listen; false where there are none."""
+        return bool(self.services) and all(each.up for each in self.services.values())
 
-    async def restart_service(self, version: ServiceVersion | None = None) -> None:
-        """By hand, in a backup that takes nothing over. OSError as ServiceManager.restart; EBUSY
-        elsewhere, since it would end the clients' connections."""
-        if self.service is None:
+    def service_status(self) -> list[ServiceStatus]:
+        """Of all services, in order."""
+        return [each.status() for each in self.services.values()]
+
+    def find_service(self, name: str = "") -> ServiceManager:
+        """A service by name, or the only one. OSError: ENOENT, EINVAL where there are several."""
+        if not self.services:
             raise os_error(errno.ENOENT, "no service runs here")
+        if not name and len(self.services) > 1:
+            raise os_error(errno.EINVAL, f"which one: {', '.join(self.services)}?")
+        found = self.services.get(name) if name else next(iter(self.services.values()))
+        if found is None:
+            raise os_error(errno.ENOENT, f"no service {name!r} runs here")
+        return found
+
+    async def restart_service(self, name: str = "", version: ServiceVersion | None = None) -> None:
+        """By hand, in a backup that takes nothing over. OSError as ServiceManager.restart and
+        find_service; EBUSY elsewhere, since it would end the clients' connections."""
+        service = self.find_service(name)
         if self.role is not Role.BACKUP or self._taking_over:
             raise os_error(errno.EBUSY, "clients are connected to it; upgrade the backup")
-        await self.service.restart(version)
+        await service.restart(version)
 
     def _service_up(self) -> None:
-        if self.role is Role.BACKUP and not self._booted:
+        if self.role is Role.BACKUP and self.service_up and not self._booted:
             self._booted = True
             zeroloss_op(self.kernel, ZlOp.BOOT_DONE, value=self.config.tcp_features)
 
@@ -138,9 +156,9 @@ class Ozs:
         self._registered = True
 
     async def _recover(self) -> None:
-        assert self.service is not None
         try:
-            await self.service.wait()
+            for service in self.services.values():
+                await service.wait()
         except OSError:
             zeroloss_op(self.kernel, ZlOp.REPORT_FAULT, value=FaultKind.APP)
             raise
@@ -152,13 +170,14 @@ class Ozs:
         self._protect_again()
 
     async def _restart(self) -> None:
-        """The service has died, and is to recover here (6.3.1). One that does not come up again, or
-        ends before it has replayed all, is a fault as well."""
-        assert self.service is not None
+        """A service has died, and is to recover here (6.3.1). No TCP has the connections of the
+        others either: all begin anew, for one replay. One that does not come up again, or ends
+        before it has replayed all, is a fault as well."""
         self.recovery.attach()  # before a new connection is accepted
         await asyncio.sleep(self.config.start_seconds)
+        restarts = [each.restart(each.version, stop_seconds=0.0) for each in self.services.values()]
         try:
-            await self.service.restart(self.service.version)
+            await asyncio.gather(*restarts)
         except OSError:
             zeroloss_op(self.kernel, ZlOp.REPORT_FAULT, value=FaultKind.APP)
             raise

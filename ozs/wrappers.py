@@ -1,5 +1,6 @@
 """Registration of wrappers: `wr_create` (table 2) makes a port a protected one."""
 
+import enum
 import errno
 
 from ozs.syscalls import os_error
@@ -8,12 +9,26 @@ from xenemu._abi import ZlOp
 from xenemu.guest import Kernel
 
 
+class Profile(enum.IntEnum):
+    """Which handlers a port's connections get; numbers as in REGISTER_WRAPPER and in the log."""
+
+    PLAIN = 1
+    HTTP = 2
+    FTP = 3
+    PROXY = 4
+
+
+def registration(port: int, profile: int) -> int:
+    """The value of REGISTER_WRAPPER."""
+    return port | profile << 16
+
+
 class Wrappers:
     """The ports whose connections survive this domain."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._ports: set[int] = set()
+        self._ports: dict[int, int] = {}
         self._registered = False
 
     @property
@@ -21,7 +36,7 @@ class Wrappers:
         """Protected ports."""
         return frozenset(self._ports)
 
-    def wr_create(self, port: int) -> None:
+    def wr_create(self, port: int, profile: int = Profile.PLAIN) -> None:
         """Protects a port: NSW in this kernel, SSW by the VMM once `register` was called.
 
         Raises OSError: EEXIST for a port that is protected already, EINVAL for a bad one.
@@ -31,15 +46,17 @@ class Wrappers:
         if port in self._ports:
             raise os_error(errno.EEXIST, f"port {port} is protected already")
         if self._registered:
-            zeroloss_op(self._kernel, ZlOp.REGISTER_WRAPPER, value=port)
-        domain_of(self._kernel).nsw_protect(port, True)
-        self._ports.add(port)
+            value = registration(port, profile)
+            zeroloss_op(self._kernel, ZlOp.REGISTER_WRAPPER, value=value)
+        domain_of(self._kernel).nsw_protect(port, profile)
+        self._ports[port] = profile
 
     def register(self) -> None:
         """Primary with a grant: tells the VMM the ports created so far and from now on. OSError."""
         if not self._registered:
-            for port in sorted(self._ports):
-                zeroloss_op(self._kernel, ZlOp.REGISTER_WRAPPER, value=port)
+            for port, profile in sorted(self._ports.items()):
+                value = registration(port, profile)
+                zeroloss_op(self._kernel, ZlOp.REGISTER_WRAPPER, value=value)
         self._registered = True
 
     def inherit(self) -> None:
@@ -52,5 +69,5 @@ class Wrappers:
             raise os_error(errno.ENOENT, f"port {port} is not protected")
         if self._registered:
             zeroloss_op(self._kernel, ZlOp.UNREGISTER_WRAPPER, value=port)
-        domain_of(self._kernel).nsw_protect(port, False)
-        self._ports.discard(port)
+        domain_of(self._kernel).nsw_protect(port, 0)
+        del self._ports[port]

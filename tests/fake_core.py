@@ -37,6 +37,7 @@ class Sock:
     reset: bool = False
     sent_fin: bool = False
     seen: int = 0  # readiness bits reported
+    session: int = 0
 
 
 @dataclass
@@ -63,6 +64,9 @@ class FakeCore:
         self.log: list[Any] = []  # the trace
         self.dropped: list[tuple[int, int]] = []
         self.closed = False
+        self.session_ports: set[int] = set()  # what is accepted there begins a session
+        self.sessions = 0
+        self.opened: list[tuple[str, int, int]] = []  # listen or connect, port, session
 
     def close(self) -> None:
         self.closed = True
@@ -180,7 +184,7 @@ class FakeCore:
         sock = self.nodes[node].socks.get(number)
         return sock if sock is not None else fail(errno.EBADF)
 
-    def listen(self, node: int, port: int, backlog: int) -> int:
+    def listen(self, node: int, port: int, backlog: int, session: int = 0) -> int:
         state = self.nodes[node]
         if not port:
             state.next_port += 1
@@ -188,18 +192,28 @@ class FakeCore:
         if any(s.listening and s.local[1] == port for s in state.socks.values()):
             fail(errno.EADDRINUSE)
         sock = self._new(node, (state.ip, port))
-        sock.listening = True
+        sock.listening, sock.session = True, session
+        self.opened.append(("listen", port, session))
         return sock.number
 
     def accept(self, node: int, sock: int) -> int:
-        queue = self._get(node, sock).queue
-        return queue.pop(0).number if queue else fail(errno.EAGAIN)
+        listener = self._get(node, sock)
+        child = listener.queue.pop(0) if listener.queue else fail(errno.EAGAIN)
+        child.session = listener.session
+        if listener.local[1] in self.session_ports:
+            self.sessions += 1
+            child.session = self.sessions
+        return int(child.number)
 
-    def connect(self, node: int, ip: int, port: int, local_port: int = 0) -> int:
+    def session(self, node: int, sock: int) -> int:
+        return self._get(node, sock).session
+
+    def connect(self, node: int, ip: int, port: int, local_port: int = 0, session: int = 0) -> int:
         state = self.nodes[node]
         state.next_port += not local_port
         sock = self._new(node, (state.ip, local_port or state.next_port))
         sock.peer, sock.state = (ip, port), errno.EINPROGRESS
+        self.opened.append(("connect", port, session))
         self._at(self.now + self.delay, self._syn, sock)
         return sock.number
 

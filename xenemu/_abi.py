@@ -75,7 +75,7 @@ class ZlOp(IntEnum):
     REGISTER_HEARTBEAT = 11  # value = mfn of the caller's heartbeat page
     REGISTER_LOG = 12  # primary: count mfns at addr, first frame of each 2 MiB extent, in order
     GET_LOG = 13  # recorded backup while recovering: count and mfns at addr returned
-    REGISTER_WRAPPER = 14  # value = port to protect (wr_create)
+    REGISTER_WRAPPER = 14  # value = port to protect (wr_create) | profile << 16; profile 0: plain
     START_REPLAY = 15  # recovering backup: re-establish the logged connections
     RECOVERY_DONE = 16  # recovering backup: it is the primary now
     GET_SIGNAL = 17  # any: value = pending zl_signal bits, cleared

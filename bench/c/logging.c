@@ -23,6 +23,7 @@
 #include "net/ssw.h"
 #include "net/stream.h"
 #include "net/wire.h"
+#include "net/wrapper.h"
 
 #include "logging.h"
 
@@ -247,13 +248,15 @@ uint64_t bench_ingress(struct bench_log *b, size_t n, uint64_t passes)
 	uint64_t spent = 0, end = b->walk / n * n;
 	uint8_t data[XE_MTU];
 	struct xe_packet p;
+	struct wr plain = {.port = SERVER_PORT};
 	struct xe_ssw *s;
 	bool ok = true;
 	size_t len = xe_wire_build(data, sizeof(data), &seg, b->source, n);
 
-	if (!len || xe_wire_parse(&p, data, len, true) || xe_ssw_create(&s, b->extent, b->extents))
+	if (!len || wr_plain(&plain) || xe_wire_parse(&p, data, len, true) ||
+	    xe_ssw_create(&s, b->extent, b->extents))
 		return 0;
-	xe_ssw_protect(s, SERVER_PORT, true);
+	xe_ssw_protect(s, SERVER_PORT, &plain);
 	for (uint64_t pass = 0; ok && pass < passes; pass++) {
 		uint64_t start;
 

@@ -24,6 +24,7 @@
 #include "net/socket.h"
 #include "net/ssw.h"
 #include "net/wire.h"
+#include "net/wrapper.h"
 
 #include "protection.h"
 
@@ -63,6 +64,7 @@ struct bench_pair {
 	struct xe_tcp *client;
 	struct xe_sockets server;
 	int listener;
+	struct wr plain;
 	struct xe_ssw *ssw;
 	struct bench_pipe pipe[2];
 	struct bench_counter counter;
@@ -102,7 +104,10 @@ static int open_wrappers(struct bench_pair *b, uint32_t extents)
 
 	if (rc)
 		return rc;
-	xe_ssw_protect(b->ssw, PORT, true);
+	rc = wr_plain(&b->plain);
+	if (rc)
+		return rc;
+	xe_ssw_protect(b->ssw, PORT, &b->plain);
 	xe_sockets_protect(&b->server, PORT, true);
 	return xe_nsw_attach(&b->server.nsw, b->extent, extents);
 }
@@ -337,8 +342,7 @@ static int use(struct bench_pair *b, struct bench_transfer *t)
 			  xe_tcp_send(b->client, t->sock, b->source + t->sent % PERIOD,
 				      next_chunk(t), b->now));
 	while (rc > 0 && !t->upload && t->received < t->bytes)
-		rc = take(b, t, b->sink,
-			  xe_tcp_recv(b->client, t->sock, b->sink, CHUNK, b->now));
+		rc = take(b, t, b->sink, xe_tcp_recv(b->client, t->sock, b->sink, CHUNK, b->now));
 	return rc < 0 ? rc : 0;
 }
 
@@ -351,8 +355,7 @@ static int serve(struct bench_pair *b, struct bench_transfer *t)
 			  xe_sock_send(&b->server, t->conn, b->source + t->sent % PERIOD,
 				       next_chunk(t), b->now));
 	while (rc > 0 && t->upload && t->received < t->bytes) {
-		rc = take(b, t, b->sink,
-			  xe_sock_recv(&b->server, t->conn, b->sink, CHUNK, b->now));
+		rc = take(b, t, b->sink, xe_sock_recv(&b->server, t->conn, b->sink, CHUNK, b->now));
 		t->reads += rc > 0;
 	}
 	return rc < 0 ? rc : 0;
@@ -529,7 +532,7 @@ static bool pass(struct bench_pair *b, bool in, uint8_t *packet, size_t len)
 static uint64_t through_wrapper(struct bench_pair *b, const struct bench_transfer *t, bool in,
 				bool data, uint64_t n)
 {
-	struct xe_log_slot *log = xe_log_slot(&b->server.nsw.log, b->server.conn[t->conn].slot);
+	struct xe_log_slot *log = xe_log_slot(&b->server.nsw.log, b->server.entry[t->conn].slot);
 	struct xe_segment seg = segment(log, in), back = segment(log, !in);
 	struct bench_flight *burst = b->pipe[UP].flight;
 	size_t size = data ? MSS : 0;
@@ -555,7 +558,7 @@ static uint64_t through_wrapper(struct bench_pair *b, const struct bench_transfe
 /* The TCPs know nothing of what went through the wrapper, so each is told by itself. */
 static void reset(struct bench_pair *b, const struct bench_transfer *t)
 {
-	struct xe_log_slot *log = xe_log_slot(&b->server.nsw.log, b->server.conn[t->conn].slot);
+	struct xe_log_slot *log = xe_log_slot(&b->server.nsw.log, b->server.entry[t->conn].slot);
 	struct xe_segment rst = segment(log, true);
 	uint8_t packet[XE_MTU];
 
@@ -571,7 +574,7 @@ static uint64_t records(struct bench_pair *b, struct bench_transfer *t, uint64_t
 	uint64_t start = bench_cpu();
 
 	for (uint64_t i = 0; i < n; i++) {
-		xe_nsw_record(&b->server.nsw, &b->server.conn[t->conn], CHUNK);
+		xe_nsw_record(&b->server.nsw, &b->server.nsw.conn[b->server.entry[t->conn].slot], CHUNK);
 		BENCH_BARRIER();
 	}
 	return bench_cpu() - start;

@@ -240,3 +240,30 @@ uint32_t xe_crc32c_copy(uint32_t crc, void *to, const void *from, size_t n)
 		return xe_crc32c_copy_portable(crc, to, from, n);
 	return instruction_copy(crc, to, from, n);
 }
+
+/* ---- n bytes further: the product with x^(8n) modulo the polynomial ---- */
+
+/* Bit 31 is x^0. */
+static uint32_t product(uint32_t a, uint32_t b)
+{
+	uint32_t sum = 0;
+
+	for (int power = 31; power >= 0; power--) {
+		if (a >> power & 1)
+			sum ^= b;
+		b = b >> 1 ^ (b & 1 ? 0x82f63b78u : 0);
+	}
+	return sum;
+}
+
+uint32_t xe_crc32c_shift(uint32_t crc, uint64_t n)
+{
+	uint32_t square = 1u << 23; /* x^8 */
+
+	for (; n > 0; n >>= 1) {
+		if (n & 1)
+			crc = product(crc, square);
+		square = product(square, square);
+	}
+	return crc;
+}

@@ -8,8 +8,9 @@ enum {
 	XE_MAX_VCPUS = 128,        /* of one domain */
 	XE_MAX_PAIRS = 64,         /* protection pairs */
 	XE_MAX_HOSTS = 64,         /* ordinary hosts on the LAN */
-	XE_MAX_LISTENERS = 64,     /* listening sockets of one stack */
+	XE_MAX_LISTENERS = 1024,   /* listening sockets of one stack, or of the relay */
 	XE_MAX_PROTECTED_PORTS = 64,
+	XE_MAX_PROFILES = 64,      /* of wrappers */
 	XE_PAGE_SHIFT = 12,
 	XE_PAGE_SIZE = 1 << XE_PAGE_SHIFT,
 	XE_EXTENT_ORDER = 9,       /* a log extent: 512 frames, 2 MiB */

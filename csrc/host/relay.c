@@ -1,8 +1,7 @@
-/* Host forwarding: real connections spliced to emulated ones.
+/* Real connections spliced to emulated ones: slots, pumps, forwarded ports.
  *
- * A slot is one accepted connection: a real socket, a gateway socket and two pipes
- * (to the guest, to the host), each a bounded ring in one sparse mapping made at
- * creation. Nothing is allocated later. The relay owns its listeners, the real
+ * A slot is one connection: a real socket, a gateway socket and two pipes (to the
+ * guest, to the host), each a bounded ring in one sparse mapping made at creation. Nothing is allocated later. The relay owns its listeners, the real
  * sockets and the gateway sockets that it opened; epoll, gateway stack and its
  * output packets are the caller's.
  *
@@ -14,15 +13,14 @@
  * Invariants: a slot is on the work queue at most once (the queue cannot overflow);
  * a pipe's end is handed on only when its bytes are; a slot is freed only by
  * xe_slot_free, which moves its generation on, so that events of an earlier use are
- * dropped. accepted == open + closed.
+ * dropped. accepted + outward == open + closed. Where guests may open connections,
+ * neither they nor the forwarded ports get more than half of the slots.
  *
  * When a side was reset or timed out, what it said before goes to the other as far
  * as that takes it at once, the rest is dropped and the other side is reset. When
  * the guest refuses (or the gateway is out of sockets), the real side is reset.
  * Left out: urgent data, address families other than IPv4, filtering by source.
  */
-#include "host/relay.h"
-
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -33,61 +31,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/assert.h"
-#include "base/limits.h"
-
-enum {
-	XE_PIPE_SIZE = 256 << 10,
-	XE_PIPE_KEEP = 64 << 10,      /* a freed pipe keeps this much resident */
-	XE_PIPE_CHUNK = 64 << 10,     /* one read: small enough for the cache */
-	XE_PUMP_BUDGET = 1 << 20,     /* bytes an event moves */
-	XE_ACCEPT_BUDGET = 64,        /* connections an event accepts */
-	XE_RELAY_SOCKS = 1 << 20,     /* gateway socket numbers, bounded by this */
-	XE_RELAY_CONNECTIONS = 1 << 20,
-};
-
-struct xe_pipe {
-	uint8_t *buf;
-	uint32_t head, len;
-	uint32_t high;      /* end of what was ever touched in this use */
-	bool eof;           /* the source ended */
-	bool shut;          /* and the sink was told */
-};
-
-struct xe_slot {
-	int fd, sock;       /* fd -1: free */
-	uint32_t generation;
-	uint32_t next_free;
-	bool connected;     /* the gateway socket is */
-	bool can_read, can_write;
-	bool host_error;    /* epoll reported an error of fd */
-	bool guest_hangup;
-	bool queued;
-	struct xe_pipe up, down; /* to the guest, to the host */
-};
-
-struct xe_listener {
-	int fd;
-	uint32_t guest_addr;
-	uint16_t guest_port;
-	bool ready;         /* may have connections to accept */
-	bool starved;       /* the process was out of descriptors or memory */
-};
-
-struct xe_relay {
-	struct xe_tcp *gateway;
-	int epoll_fd;
-	uint32_t max, free_slot; /* free_slot == max: none */
-	uint32_t listener_count;
-	uint32_t queue_head, queue_len;
-	uint32_t *queue;         /* slots with work left, a ring of `max` */
-	struct xe_slot *slots;
-	uint32_t *slot_of_sock;  /* slot + 1; 0: none; sparse */
-	uint8_t *arena;
-	xe_ns last;              /* time of the last call */
-	struct xe_relay_counters counters;
-	struct xe_listener listeners[XE_MAX_LISTENERS];
-};
+#include "host/relay_internal.h"
 
 enum xe_verdict { XE_GO_ON, XE_HOST_FAILED, XE_GUEST_FAILED };
 
@@ -149,12 +93,38 @@ static void xe_slot_free(struct xe_relay *r, struct xe_slot *s)
 	xe_pipe_reset(&s->down);
 	s->next_free = r->free_slot;
 	r->free_slot = (uint32_t)(s - r->slots);
+	r->outward -= s->outward;
 	r->counters.open--;
 	r->counters.closed++;
 	for (uint32_t i = 0; i < r->listener_count; i++) {
 		r->listeners[i].ready |= r->listeners[i].starved;
 		r->listeners[i].starved = false;
 	}
+}
+
+bool xe_slot_available(const struct xe_relay *r, bool outward)
+{
+	uint32_t used = outward ? r->outward : (uint32_t)r->counters.open - r->outward;
+
+	return r->free_slot < r->max && (!r->routes || used < r->max / 2);
+}
+
+struct xe_slot *xe_slot_take(struct xe_relay *r, int fd, int sock, bool outward)
+{
+	uint32_t index = r->free_slot;
+	struct xe_slot *s = &r->slots[index];
+
+	xe_assert(index < r->max && sock < XE_RELAY_SOCKS);
+	r->free_slot = s->next_free;
+	r->outward += outward;
+	r->counters.open++;
+	s->fd = fd;
+	s->sock = sock;
+	s->outward = s->connecting = outward;
+	s->connected = s->can_read = s->can_write = s->host_error = s->guest_hangup = false;
+	if (sock >= 0)
+		r->slot_of_sock[sock] = index + 1;
+	return s;
 }
 
 /* Closes a real socket. A child of fork may still share it, so epoll is told. */
@@ -352,7 +322,7 @@ static void xe_slot_fail(struct xe_relay *r, struct xe_slot *s, enum xe_verdict 
 	xe_slot_reset(r, s, now);
 }
 
-static void xe_slot_refuse(struct xe_relay *r, struct xe_slot *s, xe_ns now)
+void xe_slot_refuse(struct xe_relay *r, struct xe_slot *s, xe_ns now)
 {
 	r->counters.refused++;
 	xe_slot_reset(r, s, now);
@@ -380,6 +350,8 @@ static void xe_pump(struct xe_relay *r, struct xe_slot *s, xe_ns now)
 {
 	bool more = false;
 
+	if (s->connecting && !xe_out_connected(r, s, now))
+		return;
 	if (!xe_slot_connected(r, s, now))
 		return;
 	enum xe_verdict verdict = xe_move(r, s, now, &more);
@@ -409,27 +381,22 @@ static int xe_epoll_add(struct xe_relay *r, int fd, uint32_t events, uint64_t ta
 	return epoll_ctl(r->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
 }
 
+int xe_slot_watch(struct xe_relay *r, const struct xe_slot *s)
+{
+	return xe_epoll_add(r, s->fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP,
+			    xe_tag(s->generation, (uint32_t)(s - r->slots), false));
+}
+
 static void xe_slot_open(struct xe_relay *r, const struct xe_listener *l, int fd, xe_ns now)
 {
-	uint32_t index = r->free_slot;
-	struct xe_slot *s = &r->slots[index];
-	int one = 1;
+	int one = 1, sock;
+	struct xe_slot *s;
 
-	r->free_slot = s->next_free;
-	r->counters.accepted++;
-	r->counters.open++;
-	s->fd = fd;
-	s->connected = s->can_read = s->can_write = s->host_error = s->guest_hangup = false;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	s->sock = xe_tcp_connect(r->gateway, l->guest_addr, l->guest_port, 0, now);
-	if (s->sock < 0) {
-		xe_slot_refuse(r, s, now);
-		return;
-	}
-	xe_assert(s->sock < XE_RELAY_SOCKS);
-	r->slot_of_sock[s->sock] = index + 1;
-	if (xe_epoll_add(r, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP,
-			 xe_tag(s->generation, index, false)))
+	sock = xe_tcp_connect(r->gateway, l->guest_addr, l->guest_port, 0, now);
+	s = xe_slot_take(r, fd, sock < 0 ? -1 : sock, false);
+	r->counters.accepted++;
+	if (sock < 0 || xe_slot_watch(r, s))
 		xe_slot_refuse(r, s, now);
 }
 
@@ -454,7 +421,7 @@ static void xe_accept_failed(struct xe_listener *l, int err)
 
 static void xe_accept(struct xe_relay *r, struct xe_listener *l, xe_ns now)
 {
-	for (int i = 0; i < XE_ACCEPT_BUDGET && l->ready && r->free_slot < r->max; i++) {
+	for (int i = 0; i < XE_ACCEPT_BUDGET && l->ready && xe_slot_available(r, false); i++) {
 		int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd >= 0)
@@ -536,7 +503,13 @@ void xe_relay_fd_event(struct xe_relay *r, uint64_t tag, uint32_t events, xe_ns 
 void xe_relay_sock_event(struct xe_relay *r, int sock, unsigned mask, xe_ns now)
 {
 	r->last = now;
-	if (sock < 0 || sock >= XE_RELAY_SOCKS || !r->slot_of_sock[sock])
+	if (sock < 0 || sock >= XE_RELAY_SOCKS)
+		return;
+	if (r->routes && xe_tcp_is_held(r->gateway, sock) && !r->slot_of_sock[sock]) {
+		xe_out_open(r, sock, now);
+		return;
+	}
+	if (!r->slot_of_sock[sock])
 		return; /* another user's of this stack, or closed since */
 	struct xe_slot *s = &r->slots[r->slot_of_sock[sock] - 1];
 
@@ -550,7 +523,7 @@ int xe_relay_pending(const struct xe_relay *r)
 
 	for (uint32_t i = 0; i < r->listener_count; i++)
 		acceptable |= r->listeners[i].ready;
-	return r->queue_len > 0 || (acceptable && r->free_slot < r->max);
+	return r->queue_len > 0 || (acceptable && xe_slot_available(r, false));
 }
 
 void xe_relay_run(struct xe_relay *r, xe_ns now)

@@ -27,7 +27,7 @@ static void lay_out(struct xe_log *log)
 	log->record_blocks = (uint32_t)(bytes / 32 / XE_LOG_RECORD_BLOCK);
 	log->ports_at = XE_PAGE_SIZE;
 	log->buckets_at = log->ports_at + 65536;
-	log->slots_at = align_up(log->buckets_at + slots * 4ull, alignof(struct xe_log_slot));
+	log->slots_at = align_up(log->buckets_at + slots * 4ull, sizeof(struct xe_log_slot));
 	log->record_links_at = log->slots_at + slots * sizeof(struct xe_log_slot);
 	log->block_links_at = log->record_links_at + log->record_blocks * 4ull;
 	log->records_at =
@@ -103,8 +103,9 @@ uint32_t xe_log_find(const struct xe_log *log, uint32_t local_addr, uint16_t loc
 
 	for (uint32_t steps = 0; i < log->slots && steps < log->slots; steps++) {
 		const struct xe_log_slot *s = xe_log_slot(log, i);
+		uint32_t state = XE_LOG_LOAD(s->state);
 
-		if (XE_LOG_LOAD(s->state) != XE_LOG_FREE && s->local_addr == local_addr &&
+		if (state != XE_LOG_FREE && state != XE_LOG_GHOST && s->local_addr == local_addr &&
 		    s->peer_addr == peer_addr && s->local_port == local_port &&
 		    s->peer_port == peer_port)
 			return i;

@@ -146,7 +146,8 @@ struct xe_log_slot {
 	uint32_t trial;            /* 1: somebody waits for XE_LOG_REPLAYED */
 	uint32_t reserved1;
 	uint64_t first_base;       /* offset of first_block's first byte */
-	uint64_t reserved5[3];
+	uint64_t hole_from, hole_to; /* bounds of blocks that are not in the chain: filler */
+	uint64_t reserved5;
 
 	/* --- written by NSW --- */
 	alignas(64) _Atomic uint32_t nsw_flags;
@@ -157,18 +158,19 @@ struct xe_log_slot {
 	_Atomic uint64_t out_written;
 	_Atomic uint64_t replayed; /* input fed from the log in this generation */
 	struct xe_log_chain chain[2];
-	uint32_t root, root_incarnation; /* the session's slot, itself for a root; XE_LOG_NONE: none */
-	uint32_t order;            /* among those that the service opened or accepted in the session */
+	uint32_t root,
+		root_incarnation; /* the session's slot, itself for a root; XE_LOG_NONE: none */
+	uint32_t order; /* among those that the service opened or accepted in the session */
 	uint32_t reserved2;
 
 	alignas(64) uint64_t mark[XE_LOG_MARKS]; /* offsets of the output, a ring */
-	_Atomic uint64_t marks;    /* so far; those of this generation */
+	_Atomic uint64_t marks; /* so far; those of this generation */
 	uint32_t removal[XE_LOG_REMOVALS]; /* record blocks, a ring; of a root */
 	_Atomic uint32_t removals; /* so far */
-	uint32_t reserved4[9];
+	uint32_t reserved4[25];
 };
 
-_Static_assert(sizeof(struct xe_log_slot) == 448, "log format");
+_Static_assert(sizeof(struct xe_log_slot) == 512, "log format: none lies in two extents");
 _Static_assert(sizeof(struct xe_log_removal) <= XE_LOG_RECORD_BLOCK, "log format");
 
 enum xe_log_record_kind {
@@ -178,14 +180,14 @@ enum xe_log_record_kind {
 	XE_RECORD_DATE,
 	XE_RECORD_OPENED, /* accept, or the end of a connect: the first of a session's connection */
 	XE_RECORD_LISTEN, /* of a root: size = the port */
-	XE_RECORD_CUT,    /* compacted: size = enum xe_log_cut_kind, sequence = from, out_written = to */
+	XE_RECORD_CUT, /* compacted: size = enum xe_log_cut_kind, sequence = from, out_written = to */
 };
 
 struct xe_log_record {
-	uint32_t size;             /* bytes read, or the errno */
+	uint32_t size; /* bytes read, or the errno */
 	uint32_t kind;
-	uint64_t sequence;         /* order within the session; of a date: seconds since 1970 */
-	uint64_t out_written;      /* bytes written by then */
+	uint64_t sequence; /* order within the session; of a date: seconds since 1970 */
+	uint64_t out_written; /* bytes written by then */
 };
 
 enum { XE_RECORDS_PER_BLOCK = XE_LOG_RECORD_BLOCK / sizeof(struct xe_log_record) };
@@ -198,7 +200,8 @@ enum { XE_RECORDS_PER_BLOCK = XE_LOG_RECORD_BLOCK / sizeof(struct xe_log_record)
 struct xe_log {
 	uint8_t **extent;
 	uint32_t extents, slots, record_blocks, blocks;
-	uint64_t ports_at, buckets_at, slots_at, record_links_at, block_links_at, records_at, blocks_at;
+	uint64_t ports_at, buckets_at, slots_at, record_links_at, block_links_at, records_at,
+		blocks_at;
 };
 
 /* The view of `n` mapped extents; 0, -EINVAL (none or too many), -ENOMEM. */
@@ -250,7 +253,7 @@ static inline _Atomic uint8_t *xe_log_port(const struct xe_log *log, uint16_t po
 
 uint32_t xe_log_hash(uint32_t local_addr, uint16_t local_port, uint32_t peer_addr,
 		     uint16_t peer_port);
-/* The slot of a 4-tuple, or XE_LOG_NONE; follows chains of a log it does not trust. */
+/* The slot of a 4-tuple, no ghost's, or XE_LOG_NONE; follows chains of a log it does not trust. */
 uint32_t xe_log_find(const struct xe_log *log, uint32_t local_addr, uint16_t local_port,
 		     uint32_t peer_addr, uint16_t peer_port);
 

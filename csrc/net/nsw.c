@@ -1,318 +1,259 @@
-/* North-side wrapper; see nsw.h.
+/* North-side wrapper: one connection; see nsw.h.
  *
- * Owns the NSW half of every slot and the arena of records; the free list is kernel
- * memory. All that is read from the log is bounded and chains are walked a bounded number
- * of steps: a log that another kernel corrupted costs its connections, nothing else.
- * Every store into the log goes through PUT or COMMIT, so that a test can end the writer at each.
- *
- * Left out on purpose: the order of reads across the connections of a session. It is
- * recorded (sequence, out_written), not enforced: a plain server has none.
+ * Owns the NSW half of every slot. What a connection reads again in a replay lies at read_at:
+ * records say how much was read at once, cuts what is passed over. All that is read from the log
+ * is bounded and chains are walked a bounded number of steps: a log that another kernel
+ * corrupted costs its connections, nothing else.
  */
 #include "net/nsw.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
 #include "base/crc32c.h"
+#include "net/nsw_internal.h"
 
-#ifdef XE_STORE_POINTS
-static void stored(const struct xe_nsw *n)
+void xe_nsw_raise_flag(struct xe_nsw *n, const struct wr_conn *c, uint32_t flag)
 {
-	if (n->stop && ++n->stop->stores == n->stop->at)
-		n->stop->reached(n->stop->ctx);
-}
-#else
-#define stored(n) ((void)(n))
-#endif
-
-#define PUT(n, field, value)       \
-	do {                       \
-		(field) = (value); \
-		stored(n);         \
-	} while (0)
-#define COMMIT(n, field, value)              \
-	do {                                 \
-		XE_LOG_COMMIT(field, value); \
-		stored(n);                   \
-	} while (0)
-
-/* ---- record arena ---- */
-
-static void release_chain(struct xe_nsw *n, struct xe_log_slot *slot)
-{
-	uint32_t block = xe_log_chain(slot)->first;
-
-	for (uint32_t i = 0; block < n->log.record_blocks && i < n->log.record_blocks; i++) {
-		if (n->free_count == n->log.record_blocks)
-			break;
-		n->free[n->free_count++] = block;
-		block = *xe_log_record_link(&n->log, block);
-	}
-	PUT(n, xe_log_chain(slot)->first, XE_LOG_NONE);
-}
-
-static void sweep(struct xe_nsw *n)
-{
-	for (uint32_t i = 0; i < n->log.slots; i++) {
-		struct xe_log_slot *slot = xe_log_slot(&n->log, i);
-
-		if (xe_log_chain(slot)->first != XE_LOG_NONE &&
-		    (XE_LOG_LOAD(slot->state) == XE_LOG_FREE ||
-		     slot->nsw_incarnation != slot->incarnation))
-			release_chain(n, slot);
-	}
-}
-
-static uint32_t take_block(struct xe_nsw *n)
-{
-	uint32_t block;
-
-	if (n->free_count == 0)
-		sweep(n);
-	if (n->free_count == 0)
-		return XE_LOG_NONE;
-	block = n->free[--n->free_count];
-	PUT(n, *xe_log_record_link(&n->log, block), XE_LOG_NONE);
-	return block;
-}
-
-/* Everything that no live slot's chain holds is free. */
-static int rebuild_free_list(struct xe_nsw *n)
-{
-	uint8_t *used = calloc(n->log.record_blocks, 1);
-
-	n->free = malloc(n->log.record_blocks * sizeof(*n->free));
-	if (!used || !n->free) {
-		free(used);
-		return -ENOMEM;
-	}
-	for (uint32_t i = 0; i < n->log.slots; i++) {
-		struct xe_log_slot *slot = xe_log_slot(&n->log, i);
-		uint32_t *link = &xe_log_chain(slot)->first;
-		uint64_t left = XE_LOG_LOAD(xe_log_chain(slot)->records);
-
-		if (XE_LOG_LOAD(slot->state) == XE_LOG_FREE)
-			left = 0;
-		while (left > 0 && *link < n->log.record_blocks && !used[*link]) {
-			used[*link] = 1;
-			link = xe_log_record_link(&n->log, *link);
-			left -= left < XE_RECORDS_PER_BLOCK ? left : XE_RECORDS_PER_BLOCK;
-		}
-		if (*link != XE_LOG_NONE) /* unused, shared or in a cycle: no part of the chain */
-			PUT(n, *link, XE_LOG_NONE);
-	}
-	n->free_count = 0;
-	for (uint32_t i = n->log.record_blocks; i-- > 0;) {
-		if (!used[i])
-			n->free[n->free_count++] = i;
-	}
-	free(used);
-	return 0;
-}
-
-int xe_nsw_attach(struct xe_nsw *n, uint8_t *const *extent, uint32_t extents)
-{
-	int rc;
-
-	xe_nsw_detach(n);
-	rc = xe_log_open(&n->log, extent, extents);
-	if (rc)
-		return rc;
-	rc = xe_log_valid(&n->log) ? rebuild_free_list(n) : -EINVAL;
-	if (rc) {
-		xe_nsw_detach(n);
-		return rc;
-	}
-	n->generation = XE_LOG_LOAD(xe_log_head(&n->log)->generation);
-	n->attached = true;
-	return 0;
-}
-
-void xe_nsw_detach(struct xe_nsw *n)
-{
-	xe_log_close(&n->log);
-	free(n->free);
-	n->free = NULL;
-	n->free_count = 0;
-	n->attached = false;
-}
-
-/* ---- accept ---- */
-
-static struct xe_log_slot *slot_of(const struct xe_nsw *n, const struct xe_nsw_conn *c)
-{
-	return xe_log_slot(&n->log, c->slot);
-}
-
-/* The socket may outlive its slot: the connection is over, the handle not yet closed. */
-static bool still_ours(const struct xe_nsw *n, const struct xe_nsw_conn *c)
-{
-	return n->attached && c->logged && slot_of(n, c)->incarnation == c->incarnation;
-}
-
-/* ... and then its record blocks may be another connection's. */
-static bool may_record(const struct xe_nsw *n, const struct xe_nsw_conn *c)
-{
-	return still_ours(n, c) && XE_LOG_LOAD(slot_of(n, c)->state) != XE_LOG_FREE;
-}
-
-/* The number of records, at most what the arena holds: the memory is not trusted. */
-static uint64_t records_of(const struct xe_nsw *n, struct xe_log_slot *slot)
-{
-	uint64_t most = (uint64_t)n->log.record_blocks * XE_RECORDS_PER_BLOCK;
-	uint64_t records = XE_LOG_LOAD(xe_log_chain(slot)->records);
-
-	return records < most ? records : most;
-}
-
-static void raise_flag(struct xe_nsw *n, const struct xe_nsw_conn *c, uint32_t flag)
-{
-	struct xe_log_slot *slot = slot_of(n, c);
+	struct xe_log_slot *slot = xe_slot_of(n, c);
 
 	COMMIT(n, slot->nsw_flags, XE_LOG_LOAD(slot->nsw_flags) | flag);
 }
 
 /* The replay is over for those who only wait for that: a trial. */
-static void check_replayed(struct xe_nsw *n, struct xe_nsw_conn *c)
+void xe_nsw_check_replayed(struct xe_nsw *n, struct wr_conn *c)
 {
 	if (!c->unsettled || c->diverged || c->read_at < c->read_line ||
-	    c->written < c->sent_line || !still_ours(n, c))
+	    c->written < c->sent_line || !xe_still_ours(n, c))
 		return;
 	c->unsettled = false;
-	raise_flag(n, c, XE_LOG_REPLAYED);
+	xe_nsw_raise_flag(n, c, XE_LOG_REPLAYED);
 }
 
-static uint64_t bytes_read(const struct xe_log_record *r, uint32_t records)
+static void compare(struct xe_nsw *n, struct wr_conn *c, uint64_t line, uint32_t crc)
 {
-	uint64_t bytes = 0;
-
-	for (uint32_t i = 0; i < records; i++)
-		bytes += r[i].kind == XE_RECORD_READ ? r[i].size : 0;
-	return bytes;
+	if (c->ghost || c->diverged || c->written != line || c->crc == crc || !xe_still_ours(n, c))
+		return;
+	c->diverged = true;
+	xe_nsw_raise_flag(n, c, XE_LOG_DIVERGED);
 }
 
-static void begin_replay(struct xe_nsw *n, struct xe_nsw_conn *c, struct xe_log_slot *slot)
+/* Output that is removed counts as written as soon as what lies before it is. */
+static void pass_over_output(struct xe_nsw *n, struct wr_conn *c)
 {
-	uint64_t records;
+	uint64_t at = xe_cut_skip(&c->cuts.set[XE_CUT_OUTPUT], c->written);
 
-	c->line = XE_LOG_LOAD(slot->replay_line);
-	c->drop_line = slot->drop_line;
-	c->drop_crc = slot->drop_crc;
-	c->sent_line = slot->sent_line;
-	c->sent_crc = slot->sent_crc;
-	c->block = slot->first_block;
-	if (slot->nsw_incarnation != c->incarnation) { /* never accepted before the fault */
-		release_chain(n, slot);
-		COMMIT(n, xe_log_chain(slot)->records, 0);
-	}
+	if (at == c->written)
+		return;
+	c->written = at;
+	compare(n, c, c->drop_line, c->drop_crc);
+	compare(n, c, c->sent_line, c->sent_crc);
+}
+
+/* ---- beginning ---- */
+
+/* What it has of the time before the fault. `ring`: the slot with its session's removals. */
+int xe_nsw_prepare(struct xe_nsw *n, struct wr_conn *c, struct xe_log_slot *ring)
+{
+	struct xe_log_slot *slot = xe_slot_of(n, c);
+	struct xe_record_cursor at = {.block = XE_LOG_NONE};
+	struct xe_cut_set *shown;
+	struct xe_log_record r;
+	uint64_t end = 0;
+	int rc;
+
+	xe_cuts_free(&c->cuts);
+	rc = xe_cuts_load(n, &c->cuts, slot, ring);
+	shown = &c->cuts.set[XE_CUTS_SHOWN];
 	c->replaying = true;
-	c->unsettled = slot->trial;
-	c->last_gate = XE_LOG_LOAD(slot->sent_max);
-	records = records_of(n, slot);
-	for (uint32_t block = xe_log_chain(slot)->first; block < n->log.record_blocks && records > 0;
-	     block = *xe_log_record_link(&n->log, block)) {
-		uint32_t held = records < XE_RECORDS_PER_BLOCK ? (uint32_t)records
-							       : XE_RECORDS_PER_BLOCK;
-
-		c->tail_block = block;
-		c->read_line += bytes_read(xe_log_records(&n->log, block), held);
-		records -= held;
+	c->reads = c->dates = c->listens = at;
+	c->tail_block = XE_LOG_NONE;
+	while (xe_nsw_next_record(n, slot, &at, UINT32_MAX, &r)) {
+		c->tail_block = at.block;
+		if (r.kind == XE_RECORD_READ)
+			c->read_line = end = xe_cut_advance(shown, end, r.size);
 	}
+	shown->next = 0;
+	if (rc)
+		c->diverged = true;
+	return rc;
+}
+
+/* SSW has drawn the lines, or it is a ghost. */
+void xe_nsw_begin_replay(struct xe_nsw *n, struct wr_conn *c)
+{
+	struct xe_log_slot *slot = xe_slot_of(n, c);
+
+	c->replaying = true;
+	c->last_gate = XE_LOG_LOAD(slot->sent_max);
+	c->block = slot->first_block;
+	c->block_base = slot->first_base;
+	c->line = c->ghost ? XE_LOG_LOAD(slot->rcv_logged) : XE_LOG_LOAD(slot->replay_line);
+	c->unsettled = c->ghost || slot->trial;
+	c->drop_line = c->ghost ? UINT64_MAX : slot->drop_line;
+	c->sent_line = c->ghost ? 0 : slot->sent_line;
+	c->drop_crc = slot->drop_crc;
+	c->sent_crc = slot->sent_crc;
+	c->read_at = xe_cut_skip(&c->cuts.set[XE_CUT_INPUT], 0);
 	if (c->read_line > c->line)
 		c->read_line = c->line;
+	pass_over_output(n, c);
 }
 
-void xe_nsw_accept(struct xe_nsw *n, struct xe_nsw_conn *c, uint32_t local_addr,
-		   uint16_t local_port, uint32_t peer_addr, uint16_t peer_port)
+/* SSW remembers the marks that it has passed; the one that it may have just reached is set again. */
+void xe_nsw_keep_marks(struct xe_nsw *n, struct wr_conn *c)
 {
-	struct xe_log_slot *slot;
-	uint32_t keeps = 0;
+	struct xe_log_slot *slot = xe_slot_of(n, c);
+	uint32_t kept = 0;
 
-	memset(c, 0, sizeof(*c));
-	if (!n->attached)
-		return;
-	c->slot = xe_log_find(&n->log, local_addr, local_port, peer_addr, peer_port);
-	if (c->slot == XE_LOG_NONE)
-		return;
-	c->logged = true;
-	slot = slot_of(n, c);
-	c->incarnation = slot->incarnation;
-	c->reads.block = c->dates.block = c->tail_block = XE_LOG_NONE;
-	if (slot->replay_generation == n->generation) {
-		begin_replay(n, c, slot);
-		keeps = XE_LOG_UNRECORDED; /* what is missing stays missing */
-	} else {
-		release_chain(n, slot);
-		COMMIT(n, xe_log_chain(slot)->records, 0);
+	for (uint32_t i = 0; i < c->old_marks; i++) {
+		if (c->old_mark[i] < c->drop_line) {
+			c->old_mark[kept++] = c->old_mark[i];
+		} else if (c->old_mark[i] == c->drop_line) {
+			PUT(n, slot->mark[0], c->drop_line);
+			COMMIT(n, slot->marks, 1);
+		}
 	}
-	COMMIT(n, slot->nsw_flags, XE_LOG_LOAD(slot->nsw_flags) & keeps);
+	c->old_marks = kept;
+}
+
+static void note_old_marks(struct wr_conn *c, const struct xe_log_slot *slot)
+{
+	uint64_t marks = XE_LOG_LOAD(slot->marks);
+
+	c->old_marks = marks < XE_LOG_MARKS ? (uint32_t)marks : XE_LOG_MARKS;
+	memcpy(c->old_mark, slot->mark, sizeof(c->old_mark));
+}
+
+/* Nothing of this half is valid before nsw_incarnation is written. */
+static void bind_slot(struct xe_nsw *n, struct wr_conn *c, struct xe_log_slot *slot)
+{
+	uint32_t removed = XE_LOG_LOAD(slot->removed);
+
+	xe_nsw_clear_chain(n, slot);
+	COMMIT(n, xe_log_chain(slot)->records, 0);
+	PUT(n, xe_log_chain(slot)->compacted, removed);
+	PUT(n, slot->root, c->root);
+	PUT(n, slot->root_incarnation, c->root_incarnation);
+	PUT(n, slot->order, c->order);
+}
+
+static void start_half(struct xe_nsw *n, struct wr_conn *c, struct xe_log_slot *slot,
+		       uint32_t keeps)
+{
+	COMMIT(n, slot->removals,
+	       c->removed_before); /* others are not in effect: nobody waits for them */
+	COMMIT(n, slot->marks, 0);
 	PUT(n, slot->nsw_incarnation, c->incarnation);
 	PUT(n, slot->nsw_generation, n->generation);
 	PUT(n, slot->nsw_close_at, 0);
-	COMMIT(n, slot->out_written, 0);
+	COMMIT(n, slot->out_written, c->written);
 	COMMIT(n, slot->replayed, 0);
 	COMMIT(n, slot->nsw_flags, XE_LOG_ACCEPTED | (XE_LOG_LOAD(slot->nsw_flags) & keeps));
-	check_replayed(n, c);
 }
 
-/* ---- records ---- */
-
-/* Moves on to the next record of these kinds (bits); whether there is one. */
-static bool next_record(const struct xe_nsw *n, const struct xe_nsw_conn *c,
-			struct xe_record_cursor *at, uint32_t kinds, struct xe_log_record *r)
+static void forget(struct xe_nsw *n, struct wr_conn *c, uint32_t slot)
 {
-	struct xe_log_slot *slot = slot_of(n, c);
-	uint64_t records = records_of(n, slot);
-
-	while (at->index < records) {
-		uint32_t i = (uint32_t)(at->index % XE_RECORDS_PER_BLOCK);
-
-		if (at->index == 0)
-			at->block = xe_log_chain(slot)->first;
-		else if (i == 0 && at->block < n->log.record_blocks)
-			at->block = *xe_log_record_link(&n->log, at->block);
-		if (at->block >= n->log.record_blocks)
-			return false;
-		at->index++;
-		*r = xe_log_records(&n->log, at->block)[i];
-		if (r->kind < 32 && (kinds >> r->kind & 1))
-			return true;
-	}
-	return false;
+	xe_nsw_leave(n, c);
+	xe_cuts_free(&c->cuts);
+	memset(c, 0, sizeof(*c));
+	c->slot = slot;
+	c->root = c->next = c->last = XE_LOG_NONE;
+	c->reads.block = c->dates.block = c->listens.block = c->tail_block = XE_LOG_NONE;
+	c->incarnation = xe_log_slot(&n->log, slot)->incarnation;
+	c->logged = true;
 }
 
-static void append_record(struct xe_nsw *n, struct xe_nsw_conn *c, const struct xe_log_record *r)
+static void join_session(struct xe_nsw *n, struct wr_conn *c, struct wr_conn *root, uint32_t order)
 {
-	struct xe_log_slot *slot = slot_of(n, c);
-	uint64_t count = records_of(n, slot);
-	uint32_t flags = XE_LOG_LOAD(slot->nsw_flags);
+	c->root = root->slot;
+	c->root_incarnation = root->incarnation;
+	c->order = order;
+	if (root != c)
+		xe_nsw_join(n, root, c);
+	else
+		c->listed = true;
+}
 
-	if (flags & XE_LOG_UNRECORDED)
-		return;
-	if (count % XE_RECORDS_PER_BLOCK == 0) {
-		uint32_t block = take_block(n);
+void xe_nsw_open(struct xe_nsw *n, uint32_t i, int sock, struct wr_conn *root, uint32_t order)
+{
+	struct xe_log_slot *slot = xe_log_slot(&n->log, i);
+	struct wr_conn *c = &n->conn[i];
+	bool member = c->listed && !c->claimed && c->incarnation == slot->incarnation && root &&
+		      c->root == root->slot;
+	bool bound = xe_slot_bound(slot), ghost = XE_LOG_LOAD(slot->state) == XE_LOG_GHOST;
+	bool replays = slot->replay_generation == n->generation || ghost;
+	uint32_t keeps = 0;
 
-		if (block == XE_LOG_NONE) {
-			COMMIT(n, slot->nsw_flags, flags | XE_LOG_UNRECORDED);
-			return;
-		}
-		if (count > 0 && c->tail_block < n->log.record_blocks)
-			PUT(n, *xe_log_record_link(&n->log, c->tail_block), block);
-		else
-			PUT(n, xe_log_chain(slot)->first, block);
-		c->tail_block = block;
+	if (!member) {
+		forget(n, c, i);
+		if (root)
+			join_session(n, c, root, order);
 	}
-	if (c->tail_block >= n->log.record_blocks)
-		return;
-	PUT(n, xe_log_records(&n->log, c->tail_block)[count % XE_RECORDS_PER_BLOCK], *r);
-	COMMIT(n, xe_log_chain(slot)->records, count + 1);
+	c->nsw = n;
+	c->sock = sock;
+	c->claimed = true;
+	c->ghost = ghost;
+	c->role = slot->role;
+	c->opened = c->role == XE_LOG_CLIENT_SIDE;
+	c->removed_before = XE_LOG_LOAD(slot->removed);
+	c->next_order += c->next_order == 0;
+	if (bound && (member || replays)) {
+		keeps = XE_LOG_UNRECORDED; /* what is missing stays missing */
+		note_old_marks(c, slot);
+		if (member && root == c)
+			xe_nsw_begin_session(n, c);
+		else if (!member)
+			xe_nsw_prepare(n, c, NULL);
+	}
+	if (replays && (c->opened || ghost))
+		xe_nsw_begin_replay(n, c);
+	COMMIT(n, slot->nsw_flags, XE_LOG_LOAD(slot->nsw_flags) & keeps);
+	if (!keeps)
+		bind_slot(n, c, slot);
+	start_half(n, c, slot, keeps);
+	if (c->opened)
+		xe_nsw_keep_marks(n, c);
+	if (c->root != XE_LOG_NONE && c->opened) {
+		xe_nsw_load_record(n, c);
+		if (c->loaded && c->record.kind == XE_RECORD_OPENED)
+			c->loaded = false;
+		else if (!c->loaded)
+			xe_nsw_note_input(n, c, XE_RECORD_OPENED, 0);
+	}
+	xe_nsw_check_replayed(n, c);
+}
+
+struct wr_conn *xe_nsw_accept(struct xe_nsw *n, int sock, uint32_t local_addr, uint16_t local_port,
+			      uint32_t peer_addr, uint16_t peer_port)
+{
+	uint32_t i = XE_LOG_NONE;
+
+	if (n->attached)
+		i = xe_log_find(&n->log, local_addr, local_port, peer_addr, peer_port);
+	if (i == XE_LOG_NONE)
+		return NULL;
+	xe_nsw_open(n, i, sock, NULL, 0);
+	return &n->conn[i];
 }
 
 /* ---- reads ---- */
 
-static long copy_logged(struct xe_nsw *n, struct xe_nsw_conn *c, uint8_t *buf, size_t want)
+static bool next_block(const struct xe_nsw *n, struct wr_conn *c)
+{
+	const struct xe_log_slot *slot = xe_slot_of(n, c);
+
+	if (c->block >= n->log.blocks || ++c->blocks_walked > n->log.blocks) /* a cycle */
+		return false;
+	c->block = *xe_log_block_link(&n->log, c->block);
+	c->block_base += XE_LOG_BLOCK;
+	if (c->block_base == slot->hole_from && slot->hole_to > slot->hole_from)
+		c->block_base = slot->hole_to;
+	return true;
+}
+
+static int copy_logged(struct xe_nsw *n, struct wr_conn *c, uint8_t *buf, size_t want)
 {
 	size_t done = 0;
 
@@ -320,13 +261,12 @@ static long copy_logged(struct xe_nsw *n, struct xe_nsw_conn *c, uint8_t *buf, s
 		uint64_t in = c->read_at - c->block_base;
 		size_t run = want - done;
 
-		if (in == XE_LOG_BLOCK) {
-			if (c->block >= n->log.blocks ||
-			    c->block_base / XE_LOG_BLOCK >= n->log.blocks) /* a cycle */
+		if (c->read_at < c->block_base)
+			return -EBADMSG;
+		if (in >= XE_LOG_BLOCK) {
+			if (!next_block(n, c))
 				return -EBADMSG;
-			c->block = *xe_log_block_link(&n->log, c->block);
-			c->block_base += XE_LOG_BLOCK;
-			in = 0;
+			continue;
 		}
 		if (c->block >= n->log.blocks)
 			return -EBADMSG;
@@ -336,48 +276,107 @@ static long copy_logged(struct xe_nsw *n, struct xe_nsw_conn *c, uint8_t *buf, s
 		done += run;
 		c->read_at += run;
 	}
-	return (long)done;
+	return 0;
 }
 
-/* What was read next the last time, and when. */
-static void load_record(const struct xe_nsw *n, struct xe_nsw_conn *c)
+/* Zeros where nobody looks at what it was. */
+static int copy_input(struct xe_nsw *n, struct wr_conn *c, uint8_t *buf, size_t want)
 {
-	const uint32_t input = 1u << XE_RECORD_READ | 1u << XE_RECORD_EOF;
-	struct xe_log_record r;
+	while (want > 0) {
+		const struct xe_cut_range *filler =
+			xe_cut_at(&c->cuts.set[XE_CUT_FILLER], c->read_at);
+		bool within = filler && filler->from <= c->read_at;
+		size_t run = want;
 
-	if (c->record_left > 0 || c->at_end)
-		return;
-	c->gate = c->last_gate;
-	if (XE_LOG_LOAD(slot_of(n, c)->nsw_flags) & XE_LOG_UNRECORDED)
-		c->gate = 0;
-	c->at_end = true;
-	if (!next_record(n, c, &c->reads, input, &r))
-		return;
-	if (r.out_written < c->gate)
-		c->gate = r.out_written;
-	if (r.kind == XE_RECORD_READ && r.size > 0) {
-		c->record_left = r.size;
-		c->at_end = false;
+		if (filler && run > (within ? filler->to : filler->from) - c->read_at)
+			run = (size_t)((within ? filler->to : filler->from) - c->read_at);
+		if (within) {
+			memset(buf, 0, run);
+			c->read_at += run;
+		} else if (copy_logged(n, c, buf, run) < 0) {
+			return -EBADMSG;
+		}
+		buf += run;
+		want -= run;
+	}
+	return 0;
+}
+
+/* What was read next the last time; what is removed of it is passed over. */
+void xe_nsw_load_record(struct xe_nsw *n, struct wr_conn *c)
+{
+	const uint32_t input = 1u << XE_RECORD_READ | 1u << XE_RECORD_EOF | 1u << XE_RECORD_ERROR |
+			       1u << XE_RECORD_OPENED;
+	struct xe_log_record *r = &c->record;
+
+	while (!c->loaded && !c->at_end) {
+		uint64_t from = c->record_at;
+
+		if (!xe_nsw_next_record(n, xe_slot_of(n, c), &c->reads, input, r) ||
+		    (r->kind == XE_RECORD_READ && r->size == 0)) {
+			c->at_end = true;
+			return;
+		}
+		if (r->kind == XE_RECORD_READ) {
+			c->record_end = c->record_at =
+				xe_cut_advance(&c->cuts.set[XE_CUTS_SHOWN], from, r->size);
+			if (xe_cut_skip(&c->cuts.set[XE_CUT_INPUT], c->read_at) >= c->record_end)
+				continue;
+		}
+		c->loaded = true;
 	}
 }
 
-enum xe_nsw_source xe_nsw_source(const struct xe_nsw *n, struct xe_nsw_conn *c)
+/* Output that was written before the next input was read. */
+static uint64_t gate_of(const struct xe_nsw *n, const struct wr_conn *c)
 {
-	if (!c->logged || !c->replaying)
+	if (XE_LOG_LOAD(xe_slot_of(n, c)->nsw_flags) & XE_LOG_UNRECORDED)
+		return 0;
+	return c->loaded && c->record.out_written < c->last_gate ? c->record.out_written
+								 : c->last_gate;
+}
+
+static enum xe_nsw_source not_yet(struct wr_conn *c, struct wr_conn *root)
+{
+	c->waits = true;
+	if (root)
+		root->someone_waits = true;
+	return XE_NOT_YET;
+}
+
+enum xe_nsw_source xe_nsw_source(struct xe_nsw *n, struct wr_conn *c)
+{
+	struct wr_conn *root = xe_nsw_root(n, c);
+
+	if (!c->logged || (c->opened && !c->replaying && !(root && root->in_order)))
 		return XE_FROM_TCP;
-	if (still_ours(n, c)) {
-		load_record(n, c);
-		if (c->written < c->gate)
-			return XE_NOT_YET;
+	if (!c->opened)
+		return not_yet(c, root);
+	if (xe_still_ours(n, c)) {
+		if (c->replaying)
+			xe_nsw_load_record(n, c);
+		if (c->replaying && c->written < gate_of(n, c))
+			return not_yet(c, root);
+		if (!xe_nsw_in_turn(n, root, c))
+			return not_yet(c, root);
 	}
-	if (c->read_at < c->line)
+	if (c->read_at < c->line || (c->loaded && c->record.kind == XE_RECORD_ERROR))
 		return XE_FROM_LOG;
-	c->replaying = !c->at_end;
+	if (c->ghost) {
+		uint8_t fins = xe_slot_of(n, c)->fins;
+
+		if (fins & XE_LOG_PEER_RST)
+			return XE_FROM_LOG;
+		return fins & XE_LOG_PEER_FIN ? XE_FROM_TCP : not_yet(c, root);
+	}
+	c->replaying = c->loaded;
 	return XE_FROM_TCP;
 }
 
-bool xe_nsw_patience(const struct xe_nsw *n, struct xe_nsw_conn *c, xe_ns now)
+bool xe_nsw_patience(struct xe_nsw *n, struct wr_conn *c, xe_ns now)
 {
+	struct wr_conn *root = xe_nsw_root(n, c);
+
 	if (xe_nsw_source(n, c) != XE_NOT_YET) {
 		c->waits_since = 0;
 		return false;
@@ -386,71 +385,116 @@ bool xe_nsw_patience(const struct xe_nsw *n, struct xe_nsw_conn *c, xe_ns now)
 		c->waits_since = now;
 	if (now - c->waits_since < XE_NSW_PATIENCE)
 		return false;
-	c->gate = c->last_gate = 0;
+	c->last_gate = 0;
+	if (root)
+		root->in_order = false;
 	return true;
 }
 
-long xe_nsw_feed(struct xe_nsw *n, struct xe_nsw_conn *c, void *buf, size_t n_bytes)
+int xe_nsw_logged_error(const struct wr_conn *c)
+{
+	switch (c->record.size) {
+	case ETIMEDOUT:
+	case EPIPE:
+	case ECONNREFUSED:
+	case ECONNABORTED:
+	case EHOSTUNREACH:
+		return -(int)c->record.size;
+	default:
+		return -ECONNRESET;
+	}
+}
+
+/* The most that is fed at once: to the end of the record, and not across what is removed. */
+static size_t limit_of(struct wr_conn *c, size_t n_bytes)
+{
+	const struct xe_cut_range *gone = xe_cut_at(&c->cuts.set[XE_CUT_INPUT], c->read_at);
+	uint64_t end = c->line;
+
+	if (c->loaded && c->record.kind == XE_RECORD_READ && c->record_end < end)
+		end = c->record_end;
+	if (gone && gone->from < end)
+		end = gone->from;
+	return n_bytes < end - c->read_at ? n_bytes : (size_t)(end - c->read_at);
+}
+
+long xe_nsw_feed(struct xe_nsw *n, struct wr_conn *c, void *buf, size_t n_bytes)
 {
 	enum xe_nsw_source source = n_bytes ? xe_nsw_source(n, c) : XE_FROM_TCP;
-	uint64_t left = c->line - c->read_at;
-	bool recorded = c->record_left > 0;
-	long got;
+	bool recorded = c->loaded && c->record.kind == XE_RECORD_READ;
 
 	if (source == XE_NOT_YET)
 		return -EAGAIN;
 	if (source == XE_FROM_TCP)
 		return 0;
-	if (!may_record(n, c)) /* over: its blocks may be another connection's */
+	if (!xe_may_record(n, c)) /* over: its blocks may be another connection's */
 		return -EBADMSG;
-	if (recorded && n_bytes > c->record_left)
-		n_bytes = c->record_left;
-	if (n_bytes > left)
-		n_bytes = (size_t)left;
-	got = copy_logged(n, c, buf, n_bytes);
-	if (got < 0) {
-		n->corrupt++;
-		return got;
+	if (c->loaded && c->record.kind == XE_RECORD_ERROR) {
+		c->loaded = false;
+		return xe_nsw_logged_error(c);
 	}
+	if (c->read_at >= c->line) { /* a ghost that was reset */
+		xe_nsw_record(n, c, -ECONNRESET);
+		return -ECONNRESET;
+	}
+	n_bytes = limit_of(c, n_bytes);
+	if (copy_input(n, c, buf, n_bytes) < 0) {
+		n->corrupt++;
+		return -EBADMSG;
+	}
+	c->read_at = xe_cut_skip(&c->cuts.set[XE_CUT_INPUT], c->read_at);
 	n->reads_replayed++;
-	n->bytes_fed += (uint64_t)got;
-	COMMIT(n, slot_of(n, c)->replayed, c->read_at);
-	check_replayed(n, c);
-	if (recorded)
-		c->record_left -= (uint32_t)got;
-	else
-		xe_nsw_record(n, c, got);
-	return got;
+	n->bytes_fed += n_bytes;
+	COMMIT(n, xe_slot_of(n, c)->replayed, c->read_at);
+	xe_nsw_check_replayed(n, c);
+	if (!recorded)
+		xe_nsw_note_input(n, c, XE_RECORD_READ, (uint32_t)n_bytes);
+	else if (c->read_at >= c->record_end)
+		c->loaded = false;
+	return (long)n_bytes;
 }
 
-/* What TCP serves an earlier generation cannot have read: its records are used up, but for
- * the end of the stream, which is then told again. */
-void xe_nsw_record(struct xe_nsw *n, struct xe_nsw_conn *c, long result)
+/* What is new: records of before are used up. */
+void xe_nsw_note_input(struct xe_nsw *n, struct wr_conn *c, uint32_t kind, uint32_t size)
 {
-	struct xe_log_record r = {.sequence = n->sequence++, .out_written = c->written};
+	struct xe_log_record r = {
+		.size = size, .kind = kind, .sequence = n->sequence++, .out_written = c->written};
 
-	if (!may_record(n, c) || result == -EAGAIN)
+	if (!xe_may_record(n, c))
 		return;
-	r.kind = result > 0 ? XE_RECORD_READ : result == 0 ? XE_RECORD_EOF : XE_RECORD_ERROR;
-	r.size = (uint32_t)(result < 0 ? -result : result);
-	append_record(n, c, &r);
-	c->reads.index = records_of(n, slot_of(n, c));
-	c->reads.block = c->tail_block;
+	xe_nsw_append(n, c, &r);
+	xe_nsw_cursor_to_end(n, c, &c->reads);
+	c->loaded = false;
+}
+
+/* The end of the stream is told again by TCP itself, and not recorded again. */
+void xe_nsw_record(struct xe_nsw *n, struct wr_conn *c, long result)
+{
+	uint32_t kind = result > 0 ? XE_RECORD_READ : result == 0 ? XE_RECORD_EOF : XE_RECORD_ERROR;
+
+	if (result == -EAGAIN)
+		return;
+	if (result > 0)
+		c->read_at += (uint64_t)result;
+	if (c->loaded && c->record.kind == kind && kind != XE_RECORD_READ)
+		c->loaded = false;
+	else
+		xe_nsw_note_input(n, c, kind, (uint32_t)(result < 0 ? -result : result));
 }
 
 /* ---- writes and close ---- */
 
 /* The date that the service wrote here before the fault, or, the first time, its own, recorded
  * before anybody sees it. */
-static void settle_date(struct xe_nsw *n, struct xe_nsw_conn *c, const uint8_t *text)
+void xe_nsw_date(struct xe_nsw *n, struct wr_conn *c, const uint8_t text[XE_HTTP_DATE])
 {
-	struct xe_log_record r = {.kind = XE_RECORD_DATE, .out_written = c->written};
+	struct xe_log_record r;
 
 	memcpy(c->date, text, XE_HTTP_DATE);
 	c->date_left = XE_HTTP_DATE;
-	if (!may_record(n, c))
+	if (!xe_may_record(n, c))
 		return;
-	while (next_record(n, c, &c->dates, 1u << XE_RECORD_DATE, &r)) {
+	while (xe_nsw_next_record(n, xe_slot_of(n, c), &c->dates, 1u << XE_RECORD_DATE, &r)) {
 		if (r.out_written == c->written && r.sequence <= XE_HTTP_LAST_SECOND) {
 			xe_http_format_date(c->date, (int64_t)r.sequence);
 			n->dates_replayed++;
@@ -459,91 +503,83 @@ static void settle_date(struct xe_nsw *n, struct xe_nsw_conn *c, const uint8_t *
 	}
 	r = (struct xe_log_record){.kind = XE_RECORD_DATE, .out_written = c->written};
 	r.sequence = (uint64_t)xe_http_date(text);
-	append_record(n, c, &r);
-	c->dates.index = records_of(n, slot_of(n, c));
-	c->dates.block = c->tail_block;
-}
-
-size_t xe_nsw_piece(struct xe_nsw *n, struct xe_nsw_conn *c, const uint8_t *buf, size_t n_bytes,
-		    const uint8_t **bytes)
-{
-	if (c->scanned == 0) {
-		bool date;
-
-		c->scanned = xe_http_scan(&c->http, buf, n_bytes, &date);
-		if (c->scanned == 0) {
-			settle_date(n, c, buf);
-			c->scanned = xe_http_scan(&c->http, c->date, XE_HTTP_DATE, NULL);
-		}
-	}
-	*bytes = c->date_left > 0 ? c->date + XE_HTTP_DATE - c->date_left : buf;
-	return n_bytes < c->scanned ? n_bytes : c->scanned;
+	xe_nsw_append(n, c, &r);
+	xe_nsw_cursor_to_end(n, c, &c->dates);
 }
 
 /* The next offset at which the output is compared; UINT64_MAX: it is not any more. */
-static uint64_t next_line(const struct xe_nsw_conn *c)
+static uint64_t next_line(const struct wr_conn *c)
 {
 	if (c->written < c->drop_line)
 		return c->drop_line;
 	return c->written < c->sent_line ? c->sent_line : UINT64_MAX;
 }
 
-size_t xe_nsw_drop(struct xe_nsw *n, struct xe_nsw_conn *c, const uint8_t *bytes, size_t n_bytes)
+/* Output up to the next offset that means something; how much of it. */
+static size_t step(struct xe_nsw *n, struct wr_conn *c, const uint8_t *bytes, size_t n_bytes)
 {
-	uint64_t left;
+	const struct xe_cut_range *gone = xe_cut_at(&c->cuts.set[XE_CUT_OUTPUT], c->written);
+	const struct xe_cut_range *blind = xe_cut_at(&c->cuts.set[XE_CUT_BLIND], c->written);
+	bool within = blind && blind->from <= c->written;
+	uint64_t end = c->written + n_bytes, line = next_line(c);
+	size_t run;
+
+	if (line < end)
+		end = line;
+	if (gone && gone->from < end)
+		end = gone->from;
+	if (blind && (within ? blind->to : blind->from) < end)
+		end = within ? blind->to : blind->from;
+	run = (size_t)(end - c->written);
+	if (!within && line != UINT64_MAX)
+		c->crc = xe_crc32c(c->crc, bytes, run);
+	c->written = end;
+	c->date_left -= run < c->date_left ? (uint8_t)run : c->date_left;
+	compare(n, c, c->drop_line, c->drop_crc);
+	compare(n, c, c->sent_line, c->sent_crc);
+	pass_over_output(n, c);
+	return run;
+}
+
+static void say_written(struct xe_nsw *n, struct wr_conn *c)
+{
+	if (xe_still_ours(n, c))
+		COMMIT(n, xe_slot_of(n, c)->out_written, c->written);
+	xe_nsw_check_replayed(n, c);
+}
+
+size_t xe_nsw_drop(struct xe_nsw *n, struct wr_conn *c, const uint8_t *bytes, size_t n_bytes)
+{
+	size_t done = 0;
 
 	if (!xe_nsw_can_write(c))
 		return 0;
-	left = c->drop_line - c->written;
-	if (n_bytes > left)
-		n_bytes = (size_t)left;
+	while (done < n_bytes && c->written < c->drop_line)
+		done += step(n, c, bytes + done, n_bytes - done);
 	n->writes_dropped++;
-	n->bytes_dropped += n_bytes;
-	xe_nsw_wrote(n, c, bytes, n_bytes);
-	return n_bytes;
+	n->bytes_dropped += done;
+	say_written(n, c);
+	return done;
 }
 
-static void compare(struct xe_nsw *n, struct xe_nsw_conn *c, uint64_t line, uint32_t crc)
+void xe_nsw_wrote(struct xe_nsw *n, struct wr_conn *c, const uint8_t *bytes, size_t n_bytes)
 {
-	if (c->diverged || c->written != line || c->crc == crc || !still_ours(n, c))
-		return;
-	c->diverged = true;
-	raise_flag(n, c, XE_LOG_DIVERGED);
+	size_t done = 0;
+
+	while (done < n_bytes)
+		done += step(n, c, bytes + done, n_bytes - done);
+	say_written(n, c);
 }
 
-void xe_nsw_wrote(struct xe_nsw *n, struct xe_nsw_conn *c, const uint8_t *bytes, size_t n_bytes)
-{
-	uint64_t end = c->written + n_bytes;
-
-	c->scanned -= n_bytes < c->scanned ? n_bytes : c->scanned;
-	c->date_left -= n_bytes < c->date_left ? (uint8_t)n_bytes : c->date_left;
-	while (c->written < end) {
-		uint64_t line = next_line(c);
-		size_t run = (size_t)((line < end ? line : end) - c->written);
-
-		if (line == UINT64_MAX) {
-			c->written = end;
-			break;
-		}
-		c->crc = xe_crc32c(c->crc, bytes, run);
-		bytes += run;
-		c->written += run;
-		compare(n, c, c->drop_line, c->drop_crc);
-		compare(n, c, c->sent_line, c->sent_crc);
-	}
-	if (still_ours(n, c))
-		COMMIT(n, slot_of(n, c)->out_written, c->written);
-	check_replayed(n, c);
-}
-
-void xe_nsw_close(struct xe_nsw *n, struct xe_nsw_conn *c, bool all)
+void xe_nsw_close(struct xe_nsw *n, struct wr_conn *c, bool all)
 {
 	struct xe_log_slot *slot;
 	uint32_t flags;
 
-	if (!still_ours(n, c))
+	c->closed |= all;
+	if (!xe_still_ours(n, c))
 		return;
-	slot = slot_of(n, c);
+	slot = xe_slot_of(n, c);
 	flags = XE_LOG_LOAD(slot->nsw_flags);
 	if (!(flags & XE_LOG_CLOSED))
 		PUT(n, slot->nsw_close_at, c->written);

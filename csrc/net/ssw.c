@@ -37,6 +37,7 @@ int xe_ssw_create(struct xe_ssw **out, uint8_t *const *extent, uint32_t extents)
 	xe_log_format(&s->log);
 	s->generation = 1;
 	s->starved_until = s->reset_again_at = s->look_at = s->tell_again_at = XE_NEVER;
+	s->claim_until = XE_NEVER;
 	*out = s;
 	return 0;
 out:
@@ -57,14 +58,38 @@ void xe_ssw_destroy(struct xe_ssw *s)
 	free(s);
 }
 
-void xe_ssw_protect(struct xe_ssw *s, uint16_t port, bool on)
+int xe_ssw_protect(struct xe_ssw *s, uint16_t port, const struct wr *w)
 {
-	uint8_t bit = (uint8_t)(1u << (port % 8));
+	uint32_t i = 0;
 
-	if (on)
-		s->protected_port[port / 8] |= bit;
-	else
-		s->protected_port[port / 8] &= (uint8_t)~bit;
+	if (!w) {
+		if (s->registered[port])
+			s->registered[port] = 0;
+		return 0;
+	}
+	while (i < s->knowns && s->known[i] != w)
+		i++;
+	if (i == XE_SSW_WRAPPERS)
+		return -ENOSPC;
+	s->known[i] = w;
+	s->knowns = i < s->knowns ? s->knowns : i + 1;
+	s->registered[port] = (uint8_t)(i + 1);
+	return 0;
+}
+
+void xe_ssw_wrappers(struct xe_ssw *s, const struct wr *const *profile)
+{
+	s->profile = profile;
+}
+
+const struct wr *xe_ssw_wrapper(const struct xe_ssw *s, uint16_t port)
+{
+	uint8_t profile;
+
+	if (s->registered[port])
+		return s->known[s->registered[port] - 1];
+	profile = XE_LOG_LOAD(*xe_log_port(&s->log, port));
+	return s->profile && profile < WR_PROFILES ? s->profile[profile] : NULL;
 }
 
 struct xe_conn *xe_ssw_find(struct xe_ssw *s, uint32_t local_addr, uint16_t local_port,
@@ -124,6 +149,7 @@ void xe_ssw_free(struct xe_ssw *s, struct xe_conn *c)
 	xe_assert(c->state != XE_CONN_FREE);
 	XE_LOG_COMMIT(xe_conn_slot(s, c)->state, XE_LOG_FREE);
 	hash_remove(s, c);
+	s->entries[c->local_port]--;
 	xe_stream_free(&s->pool, &c->stream);
 	xe_stream_free(&s->pool, &c->out);
 	xe_ssw_settle(s, c);
@@ -134,18 +160,18 @@ void xe_ssw_free(struct xe_ssw *s, struct xe_conn *c)
 
 static bool awaits_tcp(const struct xe_conn *c)
 {
-	return (c->state == XE_CONN_SYN_RCVD || c->state == XE_CONN_ESTABLISHED) &&
-	       c->attach != XE_LIVE && !c->unprotected;
+	return xe_conn_open(c) && c->attach != XE_LIVE && !c->unprotected;
 }
 
 void xe_ssw_settle(struct xe_ssw *s, struct xe_conn *c)
 {
 	if (!awaits_tcp(c))
 		return;
-	if (c->attach == XE_FAKING) {
+	if (c->paced) {
 		xe_assert(s->faking > 0);
 		s->faking--;
 	}
+	c->paced = false;
 	c->attach = XE_LIVE;
 	s->next_fake_at = 0;
 	xe_assert(s->to_reestablish > 0);
@@ -170,7 +196,8 @@ static bool recyclable(const struct xe_conn *c, xe_ns now, int pass)
 	}
 }
 
-struct xe_conn *xe_ssw_alloc(struct xe_ssw *s, const struct xe_segment *seg, xe_ns now)
+struct xe_conn *xe_ssw_alloc(struct xe_ssw *s, const struct xe_tuple *t, const struct wr *wr,
+			     xe_ns now)
 {
 	for (int pass = 0; pass < 3; pass++) {
 		for (uint32_t n = 0; n < s->log.slots; n++) {
@@ -183,28 +210,27 @@ struct xe_conn *xe_ssw_alloc(struct xe_ssw *s, const struct xe_segment *seg, xe_
 			if (c->state != XE_CONN_FREE)
 				xe_ssw_free(s, c);
 			c->state = XE_CONN_SYN_SEEN;
-			c->local_addr = seg->daddr;
-			c->local_port = seg->dport;
-			c->peer_addr = seg->saddr;
-			c->peer_port = seg->sport;
+			c->wr = wr;
+			c->local_addr = t->local_addr;
+			c->local_port = t->local_port;
+			c->peer_addr = t->peer_addr;
+			c->peer_port = t->peer_port;
 			xe_stream_init(&c->stream);
 			xe_stream_init(&c->out);
 			hash_insert(s, c);
+			s->entries[c->local_port]++;
 			return c;
 		}
 	}
 	return NULL;
 }
 
-void xe_ssw_open(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *synack, xe_ns now)
+/* A new connection in this entry, whatever was in it before. */
+static void begin(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
 {
-	struct xe_log_slot *slot = xe_conn_slot(s, c);
-	const struct xe_tcp_options *peer = &c->syn_opt, *own = &synack->opt;
-
-	XE_LOG_COMMIT(slot->state, XE_LOG_FREE);
+	XE_LOG_COMMIT(xe_conn_slot(s, c)->state, XE_LOG_FREE);
 	xe_stream_free(&s->pool, &c->stream);
 	xe_stream_free(&s->pool, &c->out);
-	c->state = XE_CONN_SYN_RCVD;
 	c->attach = XE_LIVE;
 	c->incarnation++;
 	c->has_syn = c->recovered = c->unprotected = c->early_fin = false;
@@ -214,36 +240,43 @@ void xe_ssw_open(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *s
 	c->ranges = 0;
 	c->inject = (struct xe_stretch){0, 0};
 	c->crc_at = c->check_line = c->verified = c->replay_line = 0;
-	c->out_crc = 0;
-	c->peer_isn = c->syn_seq;
-	c->own_isn = synack->seq;
-	c->mss = peer->mss ? peer->mss : 536;
-	c->syn_window = c->peer_window = c->syn_win;
-	c->max_window = c->syn_win;
-	c->options = 0;
-	c->peer_wscale = c->own_wscale = 0;
-	if (peer->has_wscale && own->has_wscale) {
-		c->options |= XE_LOG_OPT_WSCALE;
-		c->peer_wscale = peer->wscale;
-		c->own_wscale = own->wscale;
-	}
-	c->tcp_wscale = c->own_wscale;
-	if (peer->has_ts && own->has_ts)
-		c->options |= XE_LOG_OPT_TS;
-	c->ts_recent = own->tsecr; /* of the SYN that TCP took: there may have been several */
-	c->ts_recent_at = now;
-	c->own_tsval = own->tsval;
+	c->out_crc = c->removed = 0;
+	c->out_kept = c->marks_seen = c->gone_to = 0;
+	c->marks = c->gones = 0;
 	c->rcv_logged = c->ack_sent = c->sent_max = c->peer_acked = 0;
-	c->right_edge = c->told_edge = synack->window;
 	c->spoke_at = now;
 	if (s->look_at == XE_NEVER)
 		s->look_at = now + XE_SSW_LOOK;
+}
+
+/* What both SYNs said; TCP's shift is its own until there is none. */
+static void agree(struct xe_conn *c, const struct xe_segment *peer, const struct xe_segment *own)
+{
+	c->mss = peer->opt.mss ? peer->opt.mss : 536;
+	c->syn_window = c->peer_window = peer->window;
+	c->max_window = peer->window;
+	c->options = 0;
+	c->peer_wscale = c->own_wscale = 0;
+	if (peer->opt.has_wscale && own->opt.has_wscale) {
+		c->options |= XE_LOG_OPT_WSCALE;
+		c->peer_wscale = peer->opt.wscale;
+		c->own_wscale = own->opt.wscale;
+	}
+	if (peer->opt.has_ts && own->opt.has_ts)
+		c->options |= XE_LOG_OPT_TS;
+	c->right_edge = c->told_edge = own->window;
+}
+
+static void write_slot(struct xe_ssw *s, struct xe_conn *c, enum xe_log_state state)
+{
+	struct xe_log_slot *slot = xe_conn_slot(s, c);
 
 	slot->incarnation = c->incarnation;
 	slot->local_addr = c->local_addr;
 	slot->local_port = c->local_port;
 	slot->peer_addr = c->peer_addr;
 	slot->peer_port = c->peer_port;
+	slot->role = c->role;
 	slot->peer_isn = c->peer_isn;
 	slot->own_isn = c->own_isn;
 	slot->mss = c->mss;
@@ -256,167 +289,82 @@ void xe_ssw_open(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *s
 	slot->own_tsval = c->own_tsval;
 	slot->peer_window = c->peer_window;
 	slot->first_block = XE_LOG_NONE;
+	slot->first_base = slot->hole_from = slot->hole_to = 0;
 	slot->replay_generation = 0;
 	slot->drop_line = 0;
 	slot->drop_crc = 0;
+	XE_LOG_COMMIT(slot->removed, 0);
 	XE_LOG_COMMIT(slot->replay_line, 0);
 	XE_LOG_COMMIT(slot->rcv_logged, 0);
 	XE_LOG_COMMIT(slot->ack_sent, 0);
 	XE_LOG_COMMIT(slot->sent_max, 0);
 	XE_LOG_COMMIT(slot->peer_acked, 0);
-	XE_LOG_COMMIT(slot->state, XE_LOG_SYN_RCVD);
+	XE_LOG_COMMIT(slot->state, state);
 }
 
-void xe_ssw_forget_silent(struct xe_ssw *s, xe_ns now)
+void xe_ssw_open(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *synack, xe_ns now)
 {
-	bool some = false;
-	uint64_t at;
+	struct xe_segment syn = {.opt = c->syn_opt, .window = c->syn_win};
 
-	if (now < s->look_at || s->home)
-		return;
-	s->look_at = XE_NEVER;
-	for (uint32_t i = 0; i < s->log.slots; i++) {
-		struct xe_conn *c = &s->conn[i];
-
-		if (c->state != XE_CONN_ESTABLISHED && c->state != XE_CONN_SYN_RCVD)
-			continue;
-		if (c->attach == XE_LIVE && now - c->spoke_at >= XE_SSW_SILENCE &&
-		    xe_ssw_close_asked(s, c, XE_LOG_ABORTED, &at)) {
-			s->count.forgotten++;
-			xe_ssw_free(s, c);
-			continue;
-		}
-		some = true;
-		if (c->attach == XE_LIVE) /* its service may have closed without a packet */
-			xe_ssw_check_closed(s, c, now);
-	}
-	if (some && s->look_at > now + XE_SSW_LOOK)
-		s->look_at = now + XE_SSW_LOOK;
+	begin(s, c, now);
+	c->state = XE_CONN_SYN_RCVD;
+	c->role = XE_LOG_CLIENT_SIDE;
+	c->peer_isn = c->syn_seq;
+	c->own_isn = synack->seq;
+	agree(c, &syn, synack);
+	c->tcp_wscale = c->own_wscale;
+	c->ts_recent =
+		synack->opt.tsecr; /* of the SYN that TCP took: there may have been several */
+	c->ts_recent_at = now;
+	c->own_tsval = synack->opt.tsval;
+	write_slot(s, c, XE_LOG_SYN_RCVD);
 }
 
-void xe_ssw_bury(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
+void xe_ssw_open_active(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *syn,
+			xe_ns now)
 {
-	bool known = c->attach == XE_LIVE;
-
-	xe_ssw_settle(s, c);
-	c->attach = known ? XE_LIVE : XE_DETACHED;
-	XE_LOG_COMMIT(xe_conn_slot(s, c)->state, XE_LOG_FREE);
-	xe_stream_free(&s->pool, &c->stream);
-	xe_stream_free(&s->pool, &c->out);
-	c->state = XE_CONN_TOMBSTONE;
-	c->tombstone_until = now + XE_SSW_TOMBSTONE;
-	c->ranges = 0;
-	c->due &= XE_DUE_FIN_ACK;
+	begin(s, c, now);
+	c->state = XE_CONN_SYN_SENT;
+	c->role = XE_LOG_SERVER_SIDE;
+	c->own_isn = syn->seq;
+	c->peer_isn = 0;
+	c->syn_opt = syn->opt;
+	c->syn_win = syn->window;
+	c->own_tsval = syn->opt.tsval;
+	c->ts_recent = 0;
+	c->options = syn->opt.has_ts ? XE_LOG_OPT_TS : 0; /* to be stamped */
+	c->own_wscale = c->tcp_wscale = syn->opt.wscale;
+	c->peer_wscale = 0;
+	c->mss = c->syn_window = c->peer_window = 0;
+	c->max_window = 0;
+	c->right_edge = c->told_edge = syn->window;
+	write_slot(s, c, XE_LOG_SYN_SENT);
 }
 
-void xe_ssw_refuse(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
+void xe_ssw_answered(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *synack,
+		     xe_ns now)
 {
-	uint64_t next = c->sent_max + ((c->fins & XE_LOG_OWN_FIN_ACKED) ? 1 : 0);
-	uint64_t known_end = c->attach == XE_FAKING
-				     ? c->fake_line
-				     : c->rcv_logged + ((c->fins & XE_LOG_PEER_FIN) ? 1 : 0);
-	bool known = c->attach != XE_DETACHED;
+	struct xe_segment syn = {.opt = c->syn_opt, .window = c->syn_win};
+	struct xe_log_slot *slot = xe_conn_slot(s, c);
+	uint8_t tcp_wscale = c->tcp_wscale;
 
-	c->reset_seq = c->own_isn + 1 + (uint32_t)next;
-	c->kill_seq = c->peer_isn + 1 + (uint32_t)known_end;
-	xe_ssw_bury(s, c, now);
-	c->refused = true;
-	c->resets_left = XE_SSW_RESETS - 1;
-	if (s->reset_again_at == XE_NEVER)
-		s->reset_again_at = now + XE_SSW_RESET_AGAIN;
-	xe_ssw_due(s, c, XE_DUE_RESET | (known ? XE_DUE_KILL : 0));
-}
-
-void xe_ssw_reset_again(struct xe_ssw *s, xe_ns now)
-{
-	bool more = false;
-
-	if (now < s->reset_again_at)
-		return;
-	for (uint32_t i = 0; i < s->log.slots; i++) {
-		struct xe_conn *c = &s->conn[i];
-
-		if (c->state != XE_CONN_TOMBSTONE || !c->refused || c->resets_left == 0)
-			continue;
-		xe_ssw_due(s, c, XE_DUE_RESET);
-		more |= --c->resets_left > 0;
-	}
-	s->reset_again_at = more ? now + XE_SSW_RESET_AGAIN : XE_NEVER;
-}
-
-void xe_ssw_diverged(struct xe_ssw *s, struct xe_conn *c, uint64_t at, xe_ns now)
-{
-	bool trial = s->home != NULL;
-
-	if (trial && !xe_ssw_trial_diverged(s, c)) /* that is known */
-		return;
-	s->count.diverged++;
-	xe_ssw_notify(s, XE_SSW_DIVERGED, xe_conn_index(s, c), at);
-	if (!trial)
-		xe_ssw_refuse(s, c, now);
-}
-
-bool xe_ssw_close_asked(const struct xe_ssw *s, const struct xe_conn *c, uint32_t flag,
-			uint64_t *at)
-{
-	const struct xe_log_slot *slot = xe_conn_slot(s, c);
-	uint32_t flags = XE_LOG_LOAD(slot->nsw_flags);
-
-	*at = slot->nsw_close_at;
-	return (flags & flag) && slot->nsw_incarnation == c->incarnation &&
-	       slot->nsw_generation == s->generation;
-}
-
-bool xe_ssw_over(const struct xe_conn *c)
-{
-	return (c->fins & XE_LOG_PEER_FIN) && (c->fins & XE_LOG_OWN_FIN_ACKED) &&
-	       c->ack_sent > c->peer_fin_at;
-}
-
-/* Not only its output. Of a service that a fault has ended, what it did before. */
-static bool has_closed(const struct xe_ssw *s, const struct xe_conn *c)
-{
-	const struct xe_log_slot *slot = xe_conn_slot(s, c);
-	uint64_t at;
-
-	if (c->attach == XE_DETACHED)
-		return (XE_LOG_LOAD(slot->nsw_flags) & XE_LOG_ABORTED) &&
-		       slot->nsw_incarnation == c->incarnation;
-	return xe_ssw_close_asked(s, c, XE_LOG_ABORTED, &at);
-}
-
-void xe_ssw_check_closed(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
-{
-	if (s->home || !xe_ssw_over(c))
-		return;
-	if ((!c->unprotected || xe_ssw_replays(s, c)) && !has_closed(s, c)) { /* it still reads */
-		if (s->look_at > now + XE_SSW_LOOK_AGAIN)
-			s->look_at = now + XE_SSW_LOOK_AGAIN;
-		return;
-	}
-	xe_ssw_bury(s, c, now);
-}
-
-bool xe_ssw_replays(const struct xe_ssw *s, const struct xe_conn *c)
-{
-	const struct xe_log_slot *slot = xe_conn_slot(s, c);
-
-	return c->recovered && c->replay_line > 0 &&
-	       (slot->nsw_incarnation != c->incarnation || slot->nsw_generation != s->generation ||
-		XE_LOG_LOAD(slot->replayed) < c->replay_line);
-}
-
-void xe_ssw_unprotect(struct xe_ssw *s, struct xe_conn *c, int error)
-{
-	xe_ssw_settle(s, c);
-	c->unprotected = true;
-	c->ranges = 0;
-	c->inject = (struct xe_stretch){0, 0};
-	xe_stream_free(&s->pool, &c->out);
-	if (!xe_ssw_replays(s, c))
-		xe_stream_free(&s->pool, &c->stream);
-	XE_LOG_COMMIT(xe_conn_slot(s, c)->state, XE_LOG_UNPROTECTED);
-	xe_ssw_notify(s, XE_SSW_UNPROTECTED, xe_conn_index(s, c), (uint64_t)error);
+	xe_assert(c->state == XE_CONN_SYN_SENT);
+	c->state = XE_CONN_ESTABLISHED;
+	c->peer_isn = synack->seq;
+	agree(c, synack, &syn);
+	c->tcp_wscale = (c->options & XE_LOG_OPT_WSCALE) ? tcp_wscale : 0;
+	c->ts_recent = synack->opt.tsval;
+	c->ts_recent_at = now;
+	slot->peer_isn = c->peer_isn;
+	slot->mss = c->mss;
+	slot->syn_window = c->syn_window;
+	slot->peer_wscale = c->peer_wscale;
+	slot->own_wscale = c->own_wscale;
+	slot->options = c->options;
+	slot->peer_tsval = c->ts_recent;
+	slot->peer_window = c->peer_window;
+	if (!c->unprotected)
+		XE_LOG_COMMIT(slot->state, XE_LOG_ESTABLISHED);
 }
 
 void xe_ssw_due(struct xe_ssw *s, struct xe_conn *c, uint16_t what)
@@ -453,7 +401,8 @@ void xe_ssw_info(const struct xe_ssw *s, struct xe_ssw_info *info)
 	for (uint32_t i = 0; i < s->log.slots; i++) {
 		const struct xe_conn *c = &s->conn[i];
 
-		if (c->state != XE_CONN_SYN_RCVD && c->state != XE_CONN_ESTABLISHED)
+		info->ghosts += c->state == XE_CONN_GHOST;
+		if (!xe_conn_open(c))
 			continue;
 		info->connections++;
 		info->unprotected += c->unprotected;

@@ -15,6 +15,7 @@
 #include "base/time.h"
 #include "net/log.h"
 
+struct wr;
 struct xe_ssw;
 
 enum xe_verdict { XE_PASS, XE_DROP };
@@ -39,17 +40,21 @@ struct xe_ssw_counters {
 	uint64_t in, out, malformed, not_believed, unlogged_drops, overwritten_bytes, bytes_logged,
 		fins_held, rsts_held, acks_beyond_log, acks_clamped, fake_syns, reestablished,
 		tombstone_answers, unknown_dropped, starved, injected_bytes, old_resets, diverged,
-		forgotten;
+		forgotten, unclaimed, removals, removals_refused;
 };
 
 struct xe_ssw_info {
-	uint32_t connections, unprotected, detached, blocks, blocks_free, generation;
+	uint32_t connections, unprotected, detached, blocks, blocks_free, generation, ghosts;
 };
 
 /* Formats the log in these mapped extents. 0, -EINVAL, -ENOMEM. */
 int xe_ssw_create(struct xe_ssw **out, uint8_t *const *extent, uint32_t extents);
 void xe_ssw_destroy(struct xe_ssw *s);
-void xe_ssw_protect(struct xe_ssw *s, uint16_t port, bool on);
+/* Connections of this port come under the wrapper; NULL: new ones do not. A wrapper outlives `s`.
+ * -ENOSPC: too many wrappers. */
+int xe_ssw_protect(struct xe_ssw *s, uint16_t port, const struct wr *w);
+/* WR_PROFILES wrappers, for the ports that the log names; NULL: none. */
+void xe_ssw_wrappers(struct xe_ssw *s, const struct wr *const *profile);
 
 /* A packet from the network to the guest and back, checksums not yet looked at. */
 enum xe_verdict xe_ssw_ingress(struct xe_ssw *s, uint8_t *packet, size_t len, xe_ns now);

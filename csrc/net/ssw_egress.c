@@ -1,6 +1,8 @@
 /* South-side wrapper, guest to network: record what was promised, hold back what the
  * service did not ask for, translate the numbers of a TCP that took over.
  */
+#include <errno.h>
+
 #include "net/ssw_internal.h"
 
 void xe_ssw_stamp(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p)
@@ -48,13 +50,26 @@ static enum xe_verdict send_synack(struct xe_ssw *s, struct xe_conn *c, struct x
 	return XE_PASS;
 }
 
+/* Nobody took it from the listener, and that was closed (NSW says so before TCP knows). */
+static bool never_taken(const struct xe_ssw *s, const struct xe_conn *c)
+{
+	return c->role == XE_LOG_CLIENT_SIDE && !s->registered[c->local_port] &&
+	       XE_LOG_LOAD(*xe_log_port(&s->log, c->local_port)) == 0 &&
+	       xe_conn_slot(s, c)->nsw_incarnation != c->incarnation;
+}
+
 static enum xe_verdict send_reset(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
 				  xe_ns now)
 {
 	uint64_t at;
 
 	if (c->state == XE_CONN_SYN_SEEN) /* refused: no listener, or none yet */
-		return s->recovering || s->home ? XE_DROP : XE_PASS;
+		return s->recovering || s->home ||
+				       XE_LOG_LOAD(*xe_log_port(&s->log, c->local_port)) != 0
+			       ? XE_DROP
+			       : XE_PASS;
+	if (c->state == XE_CONN_SYN_SENT) /* to a stray: the peer's old connection, perhaps */
+		return s->home ? XE_DROP : XE_PASS;
 	if (!c->unprotected && xe_ssw_close_asked(s, c, XE_LOG_DIVERGED, &at)) {
 		xe_ssw_diverged(s, c, c->tcp_base, now);
 		return XE_DROP;
@@ -65,7 +80,8 @@ static enum xe_verdict send_reset(struct xe_ssw *s, struct xe_conn *c, struct xe
 		xe_ssw_diverged(s, c, c->sent_max, now);
 		return XE_DROP;
 	}
-	if (!c->unprotected && !xe_ssw_close_asked(s, c, XE_LOG_ABORTED, &at)) {
+	if (!c->unprotected && !xe_ssw_close_asked(s, c, XE_LOG_ABORTED, &at) &&
+	    !never_taken(s, c)) {
 		s->count.rsts_held++;
 		xe_ssw_notify(s, XE_SSW_HINT, xe_conn_index(s, c), 0);
 		return XE_DROP;
@@ -73,8 +89,8 @@ static enum xe_verdict send_reset(struct xe_ssw *s, struct xe_conn *c, struct xe
 	if (c->recovered)
 		xe_wire_set_seq(p, p->seg.seq + c->delta);
 	xe_ssw_stamp(s, c, p);
-	if (c->state == XE_CONN_ESTABLISHED || c->state == XE_CONN_SYN_RCVD)
-		xe_ssw_free(s, c);
+	if (xe_conn_open(c))
+		xe_ssw_end(s, c, true, now);
 	return XE_PASS;
 }
 
@@ -221,7 +237,7 @@ static enum xe_verdict send_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 	int64_t offset = xe_conn_out_offset(c, seq);
 	uint64_t end;
 
-	if (offset < 0)
+	if (offset < 0 || c->state == XE_CONN_SYN_SENT)
 		return XE_DROP;
 	end = (uint64_t)offset + p->payload_len;
 	if (p->payload_len && (c->fins & XE_LOG_OWN_FIN) && end > c->own_fin_at) {
@@ -257,6 +273,159 @@ static enum xe_verdict send_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 	return XE_PASS;
 }
 
+/* ---- the service opens a connection ---- */
+
+/* The entry of an earlier one, as far as it is in the way of this SYN. */
+static enum xe_verdict make_way(struct xe_ssw *s, struct xe_conn **c, const struct xe_segment *syn,
+				xe_ns now)
+{
+	struct xe_conn *old = *c;
+
+	if (!old || old->state == XE_CONN_GHOST) {
+		*c = NULL;
+		return XE_PASS;
+	}
+	if (old->state == XE_CONN_TOMBSTONE && old->refused && old->tcp_isn == syn->seq) {
+		xe_ssw_due(s, old, XE_DUE_REJECT);
+		return XE_DROP;
+	}
+	if (xe_conn_open(old) && old->role == XE_LOG_CLIENT_SIDE) /* TCP has it */
+		return XE_DROP;
+	if (xe_conn_open(old) &&
+	    (old->attach != XE_LIVE || syn->seq == (old->recovered ? old->tcp_isn : old->own_isn)))
+		return XE_PASS;
+	*c = NULL;
+	if (s->home) /* nothing is final */
+		return XE_PASS;
+	if (xe_conn_open(old)) /* TCP has given it up without a word */
+		xe_ssw_end(s, old, true, now);
+	else
+		xe_ssw_free(s, old);
+	return XE_PASS;
+}
+
+static enum xe_verdict syn_again(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p)
+{
+	if (c->state == XE_CONN_SYN_SENT) {
+		xe_ssw_restore_syn(s, c, p);
+		return XE_PASS;
+	}
+	if (!c->recovered) /* the peer's answer is on its way */
+		return XE_PASS;
+	xe_ssw_due(s, c, XE_DUE_SAA); /* our answer was lost */
+	return XE_DROP;
+}
+
+enum wr_verdict ss_snd_syn(struct wr_packet *w)
+{
+	struct xe_ssw *s = w->ssw;
+	struct xe_packet *p = w->packet;
+	struct xe_conn *c = w->conn;
+	struct xe_tuple t = {p->seg.saddr, p->seg.daddr, p->seg.sport, p->seg.dport};
+
+	if (make_way(s, &c, &p->seg, w->now) == XE_DROP)
+		return WR_DROP;
+	xe_wire_strip_syn_options(p, false);
+	if (c) {
+		c->spoke_at = w->now;
+		return (enum wr_verdict)(c->attach == XE_LIVE ? syn_again(s, c, p)
+							      : xe_ssw_claimed(s, c, p, w->now));
+	}
+	if (s->home) { /* the old service had not done that */
+		xe_ssw_hold(s, p->data, p->len, XE_TO_NETWORK);
+		return WR_DROP;
+	}
+	c = xe_ssw_alloc(s, &t, w->wr, w->now);
+	if (!c) { /* no entry: unprotected from the start */
+		xe_ssw_notify(s, XE_SSW_UNPROTECTED, XE_LOG_NONE, ENOSPC);
+		return WR_PASS;
+	}
+	xe_ssw_open_active(s, c, &p->seg, w->now);
+	return WR_PASS;
+}
+
+static enum xe_verdict send_syn(struct xe_ssw *s, struct xe_packet *p, xe_ns now)
+{
+	const struct wr *wr = xe_ssw_wrapper(s, p->seg.sport);
+	struct xe_conn *c = xe_ssw_find(s, p->seg.saddr, p->seg.sport, p->seg.daddr, p->seg.dport);
+
+	if (!wr && c && (xe_conn_open(c) || c->refused))
+		wr = c->wr;
+	if (!wr && c && c->state == XE_CONN_TOMBSTONE)
+		xe_ssw_free(s, c);
+	return wr ? xe_ssw_handle(s, c, wr, WR_SERVER_SIDE, WR_SND_SYN, p, now) : XE_PASS;
+}
+
+/* ---- operations ---- */
+
+enum wr_verdict cs_snd_saa(struct wr_packet *w)
+{
+	return w->conn ? (enum wr_verdict)send_synack(w->ssw, w->conn, w->packet, w->now) : WR_PASS;
+}
+
+static enum wr_verdict snd_segment(struct wr_packet *w)
+{
+	return w->conn ? (enum wr_verdict)send_segment(w->ssw, w->conn, w->packet, w->now)
+		       : WR_PASS;
+}
+
+static enum wr_verdict snd_reset(struct wr_packet *w)
+{
+	return w->conn ? (enum wr_verdict)send_reset(w->ssw, w->conn, w->packet, w->now) : WR_PASS;
+}
+
+enum wr_verdict cs_snd_ack(struct wr_packet *w)
+{
+	return snd_segment(w);
+}
+
+enum wr_verdict ss_snd_ack(struct wr_packet *w)
+{
+	return snd_segment(w);
+}
+
+enum wr_verdict cs_snd_fin(struct wr_packet *w)
+{
+	return snd_segment(w);
+}
+
+enum wr_verdict ss_snd_fin(struct wr_packet *w)
+{
+	return snd_segment(w);
+}
+
+enum wr_verdict cs_snd_rst(struct wr_packet *w)
+{
+	return snd_reset(w);
+}
+
+enum wr_verdict ss_snd_rst(struct wr_packet *w)
+{
+	return snd_reset(w);
+}
+
+/* ---- which it is ---- */
+
+static enum xe_verdict send_other(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
+				  xe_ns now)
+{
+	uint8_t flags = p->seg.flags;
+	enum wr_packet_kind kind = flags & XE_RST   ? WR_SND_RST
+				   : flags & XE_FIN ? WR_SND_FIN
+						    : WR_SND_ACK;
+
+	if (c->attach == XE_FAKING) { /* e.g. RST: no listener yet; the fake SYN is sent again */
+		if ((flags & (XE_ACK | XE_RST)) == XE_ACK)
+			xe_ssw_reset_old(s, c, p->seg.ack, now);
+		return XE_DROP;
+	}
+	if (xe_conn_ended(c))
+		return send_buried(s, c, p);
+	if (c->state == XE_CONN_SYN_SEEN && kind != WR_SND_RST)
+		return XE_PASS;
+	return xe_ssw_handle(s, c, c->wr, (enum wr_side)c->role, kind, p, now);
+}
+
 enum xe_verdict xe_ssw_egress(struct xe_ssw *s, uint8_t *packet, size_t len, xe_ns now)
 {
 	struct xe_packet p;
@@ -265,26 +434,22 @@ enum xe_verdict xe_ssw_egress(struct xe_ssw *s, uint8_t *packet, size_t len, xe_
 	s->count.out++;
 	if (xe_wire_parse(&p, packet, len, false))
 		return XE_DROP;
+	if ((p.seg.flags & (XE_SYN | XE_ACK | XE_RST)) == XE_SYN)
+		return send_syn(s, &p, now);
 	if (!xe_ssw_is_protected(s, p.seg.sport)) /* in a trial it may be the old TCP's */
 		return s->home && (p.seg.flags & XE_RST) ? XE_DROP : XE_PASS;
 	c = xe_ssw_find(s, p.seg.saddr, p.seg.sport, p.seg.daddr, p.seg.dport);
 	if (!c)
 		return (s->recovering || s->home) && (p.seg.flags & XE_RST) ? XE_DROP : XE_PASS;
-	if (c->attach == XE_DETACHED)
-		return XE_DROP;
-	c->spoke_at = now;
-	if ((p.seg.flags & (XE_SYN | XE_ACK)) == (XE_SYN | XE_ACK))
-		return send_synack(s, c, &p, now);
-	if (c->attach == XE_FAKING) { /* e.g. RST: no listener yet; the fake SYN is sent again */
-		if ((p.seg.flags & (XE_ACK | XE_RST)) == XE_ACK)
+	if (c->attach == XE_DETACHED) {
+		if (s->replaying && xe_conn_open(c) && c->role == XE_LOG_SERVER_SIDE &&
+		    (p.seg.flags & (XE_SYN | XE_ACK | XE_RST)) == XE_ACK)
 			xe_ssw_reset_old(s, c, p.seg.ack, now);
 		return XE_DROP;
 	}
-	if (c->state == XE_CONN_TOMBSTONE)
-		return send_buried(s, c, &p);
-	if (p.seg.flags & XE_RST)
-		return send_reset(s, c, &p, now);
-	if (c->state == XE_CONN_SYN_SEEN)
-		return XE_PASS;
-	return send_segment(s, c, &p, now);
+	c->spoke_at = now;
+	if ((p.seg.flags & (XE_SYN | XE_ACK)) == (XE_SYN | XE_ACK) &&
+	    (c->role == XE_LOG_CLIENT_SIDE || c->has_syn))
+		return xe_ssw_handle(s, c, c->wr, WR_CLIENT_SIDE, WR_SND_SAA, &p, now);
+	return send_other(s, c, &p, now);
 }

@@ -210,6 +210,8 @@ static void note_ack(struct xe_ssw *s, struct xe_conn *c, const struct xe_segmen
 		c->peer_acked = data;
 		XE_LOG_COMMIT(slot->peer_acked, data);
 		xe_ssw_output_acked(s, c);
+		if (c->wr->sessions)
+			xe_ssw_trim_due(s, c);
 	}
 	if (data == c->peer_acked) {
 		uint32_t window = (uint32_t)seg->window << c->peer_wscale;
@@ -294,25 +296,40 @@ static void translate(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p)
 
 /* ---- one packet ---- */
 
-static enum xe_verdict take_reset(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p)
+static bool reset_believed(const struct xe_conn *c, const struct xe_segment *seg)
 {
 	uint64_t next = c->rcv_logged + ((c->fins & XE_LOG_PEER_FIN) ? 1 : 0);
-	bool exact = p->seg.seq == c->peer_isn + 1 + (uint32_t)next;
 
-	if (s->home) /* as if it were lost */
+	if (c->state == XE_CONN_SYN_SENT)
+		return (seg->flags & XE_ACK) && seg->ack == c->own_isn + 1;
+	return seg->seq == c->peer_isn + 1 + (uint32_t)next;
+}
+
+static void end_by_reset(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
+{
+	if (c->state == XE_CONN_SYN_SENT && c->attach != XE_LIVE) {
+		xe_ssw_free(s, c); /* the service, which has not heard of it, connects anew */
+		return;
+	}
+	c->fins |= XE_LOG_PEER_RST;
+	xe_conn_slot(s, c)->fins = c->fins;
+	xe_ssw_end(s, c, true, now);
+}
+
+static enum xe_verdict take_reset(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
+				  xe_ns now)
+{
+	bool exact = reset_believed(c, &p->seg), live = c->attach == XE_LIVE;
+
+	if (s->home || c->attach == XE_FAKING) /* as if it were lost */
 		return XE_DROP;
 	if (!c->unprotected && xe_ssw_over(c)) /* a stray was answered; the service still reads */
 		return XE_DROP;
-	if (c->attach == XE_LIVE) {
-		if (c->recovered)
-			translate(s, c, p);
-		if (exact)
-			xe_ssw_free(s, c);
-		return XE_PASS;
-	}
+	if (live && c->recovered)
+		translate(s, c, p);
 	if (exact)
-		xe_ssw_free(s, c);
-	return XE_DROP;
+		end_by_reset(s, c, now);
+	return live ? XE_PASS : XE_DROP;
 }
 
 /* As in TIME_WAIT (RFC 6191): not a SYN that was on its way since before the connection. */
@@ -325,31 +342,55 @@ static bool begins_anew(const struct xe_conn *c, const struct xe_segment *syn)
 	return xe_seq_gt(syn->seq, c->peer_isn + 1 + (uint32_t)next);
 }
 
-static enum xe_verdict take_syn(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p, xe_ns now)
+static bool old_syn(const struct xe_conn *c, const struct xe_segment *syn)
 {
-	xe_wire_strip_syn_options(p, false);
+	if (c->attach != XE_LIVE)
+		return !c->refused && (!xe_conn_ended(c) || !begins_anew(c, syn));
+	/* its new TCP, in TIME_WAIT, may know older time stamps only */
+	return !c->refused && c->recovered && (c->fins & XE_LOG_PEER_FIN) &&
+	       (c->fins & XE_LOG_OWN_FIN_ACKED) && !begins_anew(c, syn);
+}
+
+/* The entry that this SYN may become the connection of; NULL: there is none. */
+static struct xe_conn *syn_entry(struct xe_ssw *s, const struct wr_packet *w, struct xe_conn *c)
+{
+	const struct xe_segment *seg = &w->packet->seg;
+	struct xe_tuple t = {seg->daddr, seg->saddr, seg->dport, seg->sport};
+
+	if (c && c->state == XE_CONN_GHOST)
+		c = NULL;
 	if (c && (c->attach != XE_LIVE || c->refused)) {
-		if (!c->refused && (c->state != XE_CONN_TOMBSTONE || !begins_anew(c, &p->seg)))
-			return XE_DROP;
 		xe_ssw_free(s, c);
 		c = NULL;
-	} else if (c && c->recovered && (c->fins & XE_LOG_PEER_FIN) &&
-		   (c->fins & XE_LOG_OWN_FIN_ACKED) && !begins_anew(c, &p->seg)) {
-		return XE_DROP; /* its new TCP, in TIME_WAIT, may know older time stamps only */
 	}
 	if (!c)
-		c = xe_ssw_alloc(s, &p->seg, now);
+		c = xe_ssw_alloc(s, &t, w->wr, w->now);
+	else
+		c->wr = w->wr;
+	return c;
+}
+
+enum wr_verdict cs_rec_syn(struct wr_packet *w)
+{
+	struct xe_ssw *s = w->ssw;
+	struct xe_packet *p = w->packet;
+	struct xe_conn *c = w->conn;
+
+	xe_wire_strip_syn_options(p, false);
+	if (c && old_syn(c, &p->seg))
+		return WR_DROP;
+	c = syn_entry(s, w, c);
 	if (!c) { /* no entry: unprotected from the start */
 		xe_ssw_notify(s, XE_SSW_UNPROTECTED, XE_LOG_NONE, ENOSPC);
-		return XE_PASS;
+		return WR_PASS;
 	}
 	if (c->recovered && c->state == XE_CONN_SYN_RCVD && p->seg.seq == c->peer_isn)
-		return XE_PASS;
+		return WR_PASS;
 	c->has_syn = true;
 	c->syn_seq = p->seg.seq;
 	c->syn_opt = p->seg.opt;
 	c->syn_win = p->seg.window;
-	return XE_PASS;
+	return WR_PASS;
 }
 
 /* A challenge ACK tells the exact number (RFC 5961); an older ack may come after a newer one. */
@@ -453,27 +494,131 @@ static enum xe_verdict take_segment(struct xe_ssw *s, struct xe_conn *c, struct 
 	return XE_PASS;
 }
 
+/* ---- operations ---- */
+
+static enum wr_verdict rec_segment(struct wr_packet *w)
+{
+	struct xe_conn *c = w->conn;
+
+	if (!c)
+		return WR_PASS;
+	if (c->state == XE_CONN_SYN_SENT) /* TCP answers an old one's ack by a reset */
+		return c->attach == XE_LIVE && !c->recovered ? WR_PASS : WR_DROP;
+	if (take_segment(w->ssw, c, w->packet, w->now) == XE_DROP || c->attach != XE_LIVE)
+		return WR_DROP;
+	if (c->recovered)
+		translate(w->ssw, c, w->packet);
+	return WR_PASS;
+}
+
+enum wr_verdict cs_rec_ack(struct wr_packet *w)
+{
+	return rec_segment(w);
+}
+
+enum wr_verdict ss_rec_ack(struct wr_packet *w)
+{
+	return rec_segment(w);
+}
+
+enum wr_verdict cs_rec_fin(struct wr_packet *w)
+{
+	return rec_segment(w);
+}
+
+enum wr_verdict ss_rec_fin(struct wr_packet *w)
+{
+	return rec_segment(w);
+}
+
+static enum wr_verdict rec_reset(struct wr_packet *w)
+{
+	if (!w->conn)
+		return WR_PASS;
+	return (enum wr_verdict)take_reset(w->ssw, w->conn, w->packet, w->now);
+}
+
+enum wr_verdict cs_rec_rst(struct wr_packet *w)
+{
+	return rec_reset(w);
+}
+
+enum wr_verdict ss_rec_rst(struct wr_packet *w)
+{
+	return rec_reset(w);
+}
+
+enum wr_verdict ss_rec_saa(struct wr_packet *w)
+{
+	struct xe_conn *c = w->conn;
+	struct xe_packet *p = w->packet;
+
+	if (!c)
+		return WR_PASS;
+	xe_wire_strip_syn_options(p, false);
+	if (c->state != XE_CONN_SYN_SENT)
+		return rec_segment(w);
+	if (p->seg.ack != c->own_isn + 1 || p->payload_len > 0 || (p->seg.flags & XE_FIN)) {
+		w->ssw->count.not_believed++;
+		return WR_DROP;
+	}
+	if (w->ssw->home) /* as if it were lost */
+		return WR_DROP;
+	xe_ssw_answered(w->ssw, c, &p->seg, w->now);
+	if (c->attach != XE_LIVE)
+		return WR_DROP;
+	if (c->recovered)
+		translate(w->ssw, c, p);
+	return WR_PASS;
+}
+
+/* ---- which it is ---- */
+
+static bool is_syn(const struct xe_segment *seg)
+{
+	return (seg->flags & (XE_SYN | XE_ACK | XE_RST)) == XE_SYN;
+}
+
+static enum wr_packet_kind kind_of(const struct xe_conn *c, uint8_t flags)
+{
+	if (flags & XE_RST)
+		return WR_REC_RST;
+	if ((flags & (XE_SYN | XE_ACK)) == (XE_SYN | XE_ACK) && c->role == XE_LOG_SERVER_SIDE)
+		return WR_REC_SAA;
+	return flags & XE_FIN ? WR_REC_FIN : WR_REC_ACK;
+}
+
+static enum xe_verdict take_syn(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p, xe_ns now)
+{
+	const struct wr *wr = xe_ssw_wrapper(s, p->seg.dport);
+
+	if (!wr && c)
+		wr = c->wr;
+	return wr ? xe_ssw_handle(s, c, wr, WR_CLIENT_SIDE, WR_REC_SYN, p, now) : XE_PASS;
+}
+
 enum xe_verdict xe_ssw_ingress(struct xe_ssw *s, uint8_t *packet, size_t len, xe_ns now)
 {
 	struct xe_packet p;
 	struct xe_conn *c;
-	enum xe_verdict verdict;
+	bool syn;
 
 	s->count.in++;
 	if (xe_wire_parse(&p, packet, len, true)) {
 		s->count.malformed++;
 		return XE_DROP;
 	}
-	if (s->home && (p.seg.flags & (XE_SYN | XE_ACK | XE_RST)) == XE_SYN) {
+	syn = is_syn(&p.seg);
+	if (s->home && syn) {
 		xe_ssw_hold(s, packet, len, XE_TO_GUEST);
 		return XE_DROP;
 	}
-	if (!xe_ssw_is_protected(s, p.seg.dport))
+	if (!xe_ssw_is_protected(s, p.seg.dport) && !(syn && xe_ssw_wrapper(s, p.seg.dport)))
 		return XE_PASS;
 	if (p.seg.flags & XE_URG)
 		xe_wire_set_flags(&p, p.seg.flags & (uint8_t)~XE_URG);
 	c = xe_ssw_find(s, p.seg.daddr, p.seg.dport, p.seg.saddr, p.seg.sport);
-	if ((p.seg.flags & (XE_SYN | XE_ACK | XE_RST)) == XE_SYN)
+	if (syn && (!c || c->role == XE_LOG_CLIENT_SIDE || xe_conn_ended(c)))
 		return take_syn(s, c, &p, now);
 	if (!c) {
 		if (!s->recovering)
@@ -481,16 +626,9 @@ enum xe_verdict xe_ssw_ingress(struct xe_ssw *s, uint8_t *packet, size_t len, xe
 		s->count.unknown_dropped++;
 		return XE_DROP;
 	}
-	if (c->state == XE_CONN_TOMBSTONE)
+	if (xe_conn_ended(c))
 		return take_tombstone(s, c, &p);
 	if (c->state == XE_CONN_SYN_SEEN)
 		return XE_PASS;
-	if (p.seg.flags & XE_RST)
-		return c->attach == XE_FAKING ? XE_DROP : take_reset(s, c, &p);
-	verdict = take_segment(s, c, &p, now);
-	if (verdict == XE_DROP || c->attach != XE_LIVE)
-		return XE_DROP;
-	if (c->recovered)
-		translate(s, c, &p);
-	return XE_PASS;
+	return xe_ssw_handle(s, c, c->wr, (enum wr_side)c->role, kind_of(c, p.seg.flags), &p, now);
 }

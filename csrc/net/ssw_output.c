@@ -4,7 +4,7 @@
  * blocks of the log. After a recovery NSW compares the CRC of what it drops with ours; here
  * the new TCP's bytes are compared with the copy, and nothing newer leaves before all of it
  * was seen again. So a service that answers differently costs its connection, never a wrong
- * byte. Invariant: the copy holds [crc_at, sent_max), crc_at <= peer_acked; while bytes wait
+ * byte. What was removed is not in the CRC (ssw_trim.c). Invariant: the copy holds [crc_at, sent_max), crc_at <= peer_acked; while bytes wait
  * for their comparison, crc_at <= verified.
  */
 #include <string.h>
@@ -13,7 +13,7 @@
 #include "base/crc32c.h"
 #include "net/ssw_internal.h"
 
-static void advance(struct xe_ssw *s, struct xe_conn *c, uint64_t upto)
+static void fold(struct xe_ssw *s, struct xe_conn *c, uint64_t upto)
 {
 	while (c->crc_at < upto) {
 		size_t n = (size_t)(upto - c->crc_at);
@@ -21,7 +21,17 @@ static void advance(struct xe_ssw *s, struct xe_conn *c, uint64_t upto)
 
 		c->out_crc = xe_crc32c(c->out_crc, bytes, n);
 		c->crc_at += n;
+		c->out_kept += n;
 	}
+}
+
+static void advance(struct xe_ssw *s, struct xe_conn *c, uint64_t upto)
+{
+	uint64_t mark;
+
+	while (c->wr->sessions && (mark = xe_ssw_pass_marks(s, c)) < upto)
+		fold(s, c, mark);
+	fold(s, c, upto);
 	xe_stream_trim(&s->pool, &c->out, c->crc_at, c->sent_max);
 }
 

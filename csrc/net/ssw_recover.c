@@ -2,7 +2,7 @@
  * them, by a handshake that the peer never sees (thesis 2.2).
  *
  * L = the log's end, frozen with the fake SYN; what comes after that is logged and handed to TCP
- * once it is there. U = what the peer acked, frozen with the SYN/ACK, delta with it. Handshakes are paced: at most XE_SSW_PACE under way, repeated until answered, so
+ * once it is there; where the service opened the connection, its new TCP's SYN is answered. U = what the peer acked, frozen with the SYN/ACK, delta with it. Handshakes are paced: at most XE_SSW_PACE under way, repeated until answered, so
  * a small accept queue is filled no faster than the service empties it.
  */
 #include <errno.h>
@@ -12,25 +12,35 @@
 
 static void restore_slot(struct xe_ssw *s, struct xe_conn *c)
 {
+	static const uint32_t shown[] = {
+		[XE_CONN_SYN_RCVD] = XE_LOG_SYN_RCVD,
+		[XE_CONN_SYN_SENT] = XE_LOG_SYN_SENT,
+		[XE_CONN_ESTABLISHED] = XE_LOG_ESTABLISHED,
+		[XE_CONN_GHOST] = XE_LOG_GHOST,
+	};
 	struct xe_log_slot *slot = xe_conn_slot(s, c);
 
 	slot->hash_next = c->hash_next;
-	if (c->state != XE_CONN_ESTABLISHED && c->state != XE_CONN_SYN_RCVD) {
+	if (!xe_conn_open(c) && c->state != XE_CONN_GHOST) {
 		XE_LOG_COMMIT(slot->state, XE_LOG_FREE);
 		return;
 	}
+	slot->role = c->role;
 	slot->incarnation = c->incarnation;
 	slot->local_addr = c->local_addr;
 	slot->local_port = c->local_port;
 	slot->peer_addr = c->peer_addr;
 	slot->peer_port = c->peer_port;
 	slot->first_block = c->stream.first;
+	slot->first_base = c->stream.start;
+	slot->hole_from = c->stream.hole_from;
+	slot->hole_to = c->stream.hole_to;
 	for (uint32_t b = c->stream.first; b != XE_LOG_NONE; b = s->pool.next[b])
 		*xe_log_block_link(&s->log, b) = s->pool.next[b];
 	XE_LOG_COMMIT(slot->sent_max, c->sent_max);
 	XE_LOG_COMMIT(slot->rcv_logged, c->rcv_logged);
-	XE_LOG_COMMIT(slot->state,
-		      c->state == XE_CONN_ESTABLISHED ? XE_LOG_ESTABLISHED : XE_LOG_SYN_RCVD);
+	XE_LOG_COMMIT(slot->removed, c->removed);
+	XE_LOG_COMMIT(slot->state, shown[c->state]);
 }
 
 void xe_ssw_restore_log(struct xe_ssw *s)
@@ -49,57 +59,108 @@ void xe_ssw_restore_log(struct xe_ssw *s)
 	}
 }
 
+static void lose_tcp(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
+{
+	c->attach = XE_DETACHED;
+	c->has_syn = c->paced = false;
+	c->due &= XE_DUE_ANSWER | XE_DUE_RESET;
+	c->early_fin = c->squeezed = false;
+	c->inject = (struct xe_stretch){0, 0};
+	if (!xe_conn_open(c))
+		return;
+	xe_ssw_output_freeze(s, c);
+	c->marks_seen = 0; /* of the next kernel's */
+	if (c->unprotected) {
+		xe_ssw_refuse(s, c, now);
+		xe_ssw_notify(s, XE_SSW_RESET, xe_conn_index(s, c), ENOSPC);
+		return;
+	}
+	s->to_reestablish++;
+	if (c->state == XE_CONN_SYN_SENT && !s->home && xe_ssw_has_closed(s, c))
+		xe_ssw_end(s, c, true, now); /* the service had given it up */
+}
+
 void xe_ssw_detach(struct xe_ssw *s, xe_ns now)
 {
 	s->recovering = true;
 	s->replaying = false;
 	s->faking = 0;
 	s->to_reestablish = 0;
-	s->starved_until = XE_NEVER;
+	s->starved_until = s->claim_until = XE_NEVER;
 	xe_ssw_unsend(s);
-	s->generation++;
 	for (uint32_t i = 0; i < s->log.slots; i++) {
 		struct xe_conn *c = &s->conn[i];
 
 		if (c->state == XE_CONN_FREE)
 			continue;
-		if (c->state == XE_CONN_SYN_SEEN) {
-			if (!s->home)
-				xe_ssw_free(s, c);
-			continue;
-		}
-		c->attach = XE_DETACHED;
-		c->has_syn = false;
-		c->due &= XE_DUE_ANSWER | XE_DUE_RESET;
-		c->early_fin = c->squeezed = false;
-		c->inject = (struct xe_stretch){0, 0};
-		if (c->state != XE_CONN_TOMBSTONE)
-			xe_ssw_output_freeze(s, c);
-		if (c->state != XE_CONN_TOMBSTONE && c->unprotected) {
-			xe_ssw_refuse(s, c, now);
-			xe_ssw_notify(s, XE_SSW_RESET, i, ENOSPC);
-		} else if (c->state != XE_CONN_TOMBSTONE) {
-			s->to_reestablish++;
-		}
+		if (c->state != XE_CONN_SYN_SEEN)
+			lose_tcp(s, c, now);
+		else if (!s->home)
+			xe_ssw_free(s, c);
 	}
+	s->generation++;
 	xe_ssw_restore_log(s);
+}
+
+/* A TCP that still has the service's old socket (recovery in the same domain): it is in the way. */
+static void reset_old_client(struct xe_ssw *s, struct xe_conn *c)
+{
+	c->kill_seq =
+		c->peer_isn + 1 + (uint32_t)c->rcv_logged + ((c->fins & XE_LOG_PEER_FIN) ? 1 : 0);
+	if (c->state == XE_CONN_SYN_SENT)
+		c->tcp_isn = c->recovered ? c->tcp_isn : c->own_isn;
+	xe_ssw_due(s, c, c->state == XE_CONN_SYN_SENT ? XE_DUE_REJECT : XE_DUE_KILL);
 }
 
 uint32_t xe_ssw_replay(struct xe_ssw *s, xe_ns now)
 {
+	xe_ssw_trim_all(s, true, now);
 	s->replaying = true;
 	s->first_byte = true;
 	s->replay_cursor = 0;
 	s->next_fake_at = 0;
+	s->claim_until = now + XE_SSW_CLAIM;
 	if (s->to_reestablish == 0) {
 		s->recovering = false;
 		xe_ssw_notify(s, XE_SSW_REESTABLISHED, 0, 0);
 	}
 	for (uint32_t i = 0; i < s->log.slots; i++) {
-		if (s->conn[i].attach == XE_DETACHED)
-			s->conn[i].retry_at = now;
+		struct xe_conn *c = &s->conn[i];
+
+		if (c->attach == XE_DETACHED)
+			c->retry_at = now;
+		if (xe_conn_open(c) && c->role == XE_LOG_SERVER_SIDE && c->attach == XE_DETACHED)
+			reset_old_client(s, c);
+		if (c->state == XE_CONN_GHOST)
+			xe_ssw_ghost_lines(s, c);
 	}
 	return s->to_reestablish;
+}
+
+/* What the service opens itself, or listens for in a session. */
+static bool waits_for_service(const struct xe_ssw *s, const struct xe_conn *c)
+{
+	return c->role == XE_LOG_SERVER_SIDE || !s->registered[c->local_port];
+}
+
+void xe_ssw_end_unclaimed(struct xe_ssw *s, xe_ns now)
+{
+	if (now < s->claim_until)
+		return;
+	s->claim_until = XE_NEVER;
+	for (uint32_t i = 0; i < s->log.slots; i++) {
+		struct xe_conn *c = &s->conn[i];
+
+		if (!xe_conn_open(c) || c->attach == XE_LIVE || !waits_for_service(s, c))
+			continue;
+		s->count.unclaimed++;
+		if (s->home) {
+			xe_ssw_diverged(s, c, c->peer_acked, now);
+			continue;
+		}
+		xe_ssw_refuse(s, c, now);
+		xe_ssw_notify(s, XE_SSW_RESET, i, ENOENT);
+	}
 }
 
 void xe_ssw_give_up(struct xe_ssw *s, xe_ns now)
@@ -107,7 +168,7 @@ void xe_ssw_give_up(struct xe_ssw *s, xe_ns now)
 	for (uint32_t i = 0; i < s->log.slots; i++) {
 		struct xe_conn *c = &s->conn[i];
 
-		if (c->state == XE_CONN_SYN_RCVD || c->state == XE_CONN_ESTABLISHED)
+		if (xe_conn_open(c))
 			xe_ssw_refuse(s, c, now);
 	}
 }
@@ -136,7 +197,8 @@ static size_t fake_syn(struct xe_ssw *s, struct xe_conn *c, uint8_t *buf, size_t
 	struct xe_segment seg = segment(c, XE_TO_GUEST);
 
 	if (c->attach == XE_DETACHED) {
-		s->faking++;
+		c->paced = !waits_for_service(s, c);
+		s->faking += c->paced;
 		c->fake_line = c->rcv_logged;
 	}
 	c->attach = XE_FAKING;
@@ -164,6 +226,14 @@ void xe_ssw_restore_synack(struct xe_ssw *s, struct xe_conn *c, struct xe_packet
 	c->told_edge = edge > c->told_edge ? edge : c->told_edge;
 }
 
+/* ... and its SYN, to a peer that may have had the last one's. */
+void xe_ssw_restore_syn(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p)
+{
+	xe_wire_set_seq(p, c->own_isn);
+	xe_ssw_stamp(s, c, p);
+	xe_wire_set_wscale(p, c->own_wscale);
+}
+
 void xe_ssw_reset_old(struct xe_ssw *s, struct xe_conn *c, uint32_t seq, xe_ns now)
 {
 	s->count.old_resets++;
@@ -174,10 +244,19 @@ void xe_ssw_reset_old(struct xe_ssw *s, struct xe_conn *c, uint32_t seq, xe_ns n
 }
 
 /* Both ends keep what was agreed; a TCP that does not offer it cannot take the connection over. */
-static bool lacks_option(const struct xe_conn *c, const struct xe_packet *synack)
+static bool lacks_option(struct xe_ssw *s, struct xe_conn *c, const struct xe_packet *syn,
+			 xe_ns now)
 {
-	return ((c->options & XE_LOG_OPT_TS) && !synack->seg.opt.has_ts) ||
-	       ((c->options & XE_LOG_OPT_WSCALE) && !synack->seg.opt.has_wscale);
+	if ((!(c->options & XE_LOG_OPT_TS) || syn->seg.opt.has_ts) &&
+	    (!(c->options & XE_LOG_OPT_WSCALE) || syn->seg.opt.has_wscale))
+		return false;
+	if (s->home) {
+		xe_ssw_diverged(s, c, c->peer_acked, now);
+		return true;
+	}
+	xe_ssw_notify(s, XE_SSW_RESET, xe_conn_index(s, c), EPROTONOSUPPORT);
+	xe_ssw_refuse(s, c, now);
+	return true;
 }
 
 /* The lines between what is replayed and what is new, for the kernel that replays. */
@@ -198,46 +277,68 @@ static void write_lines(struct xe_ssw *s, struct xe_conn *c)
 	XE_LOG_COMMIT(slot->replay_line, c->fake_line);
 }
 
+/* Its SYN or SYN/ACK gives the new TCP's numbers. */
+static void take_over(struct xe_ssw *s, struct xe_conn *c, const struct xe_segment *syn)
+{
+	c->tcp_isn = syn->seq;
+	c->tcp_base = c->peer_acked;
+	c->tcp_sent = c->tcp_base;
+	c->delta = c->own_isn + 1 + (uint32_t)c->tcp_base - (c->tcp_isn + 1);
+	c->tcp_ts0 = syn->opt.tsval;
+	c->ts_delta = c->own_tsval + 1 - c->tcp_ts0;
+	c->tcp_wscale = syn->opt.has_wscale ? syn->opt.wscale : 0;
+	c->tcp_ack = c->fake_line;
+	c->tcp_right = c->fake_line + syn->window;
+	if (c->tcp_right > c->right_edge)
+		c->right_edge = c->tcp_right;
+	c->recovered = true;
+	c->lacking = c->ranges > 0;
+	s->count.reestablished++;
+	write_lines(s, c);
+	xe_ssw_settle(s, c);
+}
+
 enum xe_verdict xe_ssw_reestablished(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
 				     xe_ns now)
 {
 	if (p->seg.ack != c->peer_isn + 1 + (uint32_t)c->fake_line)
 		return XE_DROP;
-	xe_assert(s->faking > 0 && s->to_reestablish > 0);
-	if (lacks_option(c, p) && s->home) {
-		xe_ssw_diverged(s, c, c->peer_acked, now);
+	xe_assert(s->to_reestablish > 0);
+	if (lacks_option(s, c, p, now))
 		return XE_DROP;
-	}
-	if (lacks_option(c, p)) {
-		xe_ssw_notify(s, XE_SSW_RESET, xe_conn_index(s, c), EPROTONOSUPPORT);
-		xe_ssw_refuse(s, c, now);
-		return XE_DROP;
-	}
-	c->tcp_isn = p->seg.seq;
-	c->tcp_base = c->peer_acked;
-	c->tcp_sent = c->tcp_base;
-	c->delta = c->own_isn + 1 + (uint32_t)c->tcp_base - (c->tcp_isn + 1);
-	c->tcp_ts0 = p->seg.opt.tsval;
-	c->ts_delta = c->own_tsval + 1 - c->tcp_ts0;
-	c->tcp_wscale = p->seg.opt.has_wscale ? p->seg.opt.wscale : 0;
-	c->tcp_ack = c->fake_line;
-	c->tcp_right = c->fake_line + p->seg.window;
-	if (c->tcp_right > c->right_edge)
-		c->right_edge = c->tcp_right;
-	c->recovered = true;
-	c->lacking = c->ranges > 0;
+	take_over(s, c, &p->seg);
 	if (c->rcv_logged > c->fake_line) { /* came since the fake SYN */
 		c->inject = (struct xe_stretch){c->fake_line, c->rcv_logged};
 		xe_ssw_due(s, c, XE_DUE_INJECT);
 	}
-	s->count.reestablished++;
-	write_lines(s, c);
-	xe_ssw_settle(s, c);
 	if (c->state == XE_CONN_SYN_RCVD) {
 		xe_ssw_restore_synack(s, c, p);
 		return XE_PASS;
 	}
 	xe_ssw_due(s, c, XE_DUE_ACK | XE_DUE_WAKE | ((c->fins & XE_LOG_PEER_FIN) ? XE_DUE_FIN : 0));
+	return XE_DROP;
+}
+
+enum xe_verdict xe_ssw_claimed(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p, xe_ns now)
+{
+	bool silent = c->state == XE_CONN_SYN_SENT; /* the peer has not answered */
+
+	if (!s->replaying)
+		return XE_DROP;
+	c->due &= (uint16_t)~(XE_DUE_KILL | XE_DUE_REJECT); /* the old socket is gone */
+	c->tcp_isn = p->seg.seq;
+	if (!silent && lacks_option(s, c, p, now)) {
+		if (c->refused)
+			xe_ssw_due(s, c, XE_DUE_REJECT);
+		return XE_DROP;
+	}
+	c->fake_line = c->rcv_logged;
+	take_over(s, c, &p->seg);
+	if (silent) {
+		xe_ssw_restore_syn(s, c, p);
+		return XE_PASS;
+	}
+	xe_ssw_due(s, c, XE_DUE_SAA | ((c->fins & XE_LOG_PEER_FIN) ? XE_DUE_FIN : 0));
 	return XE_DROP;
 }
 
@@ -278,6 +379,34 @@ static size_t kill_guest(const struct xe_conn *c, uint8_t *buf, size_t cap)
 	struct xe_segment seg = guest_segment(c, XE_RST, 0);
 
 	seg.seq = c->kill_seq;
+	return xe_wire_build(buf, cap, &seg, NULL, 0);
+}
+
+/* The answer to the SYN of a TCP that opens the connection again. */
+static size_t fake_synack(const struct xe_conn *c, uint8_t *buf, size_t cap)
+{
+	struct xe_segment seg = segment(c, XE_TO_GUEST);
+	uint32_t window = (uint32_t)c->peer_window << c->peer_wscale;
+
+	seg.flags = XE_SYN | XE_ACK;
+	seg.seq = c->peer_isn + (uint32_t)c->fake_line;
+	seg.ack = c->tcp_isn + 1;
+	seg.window = window > 65535 ? 65535 : (uint16_t)window;
+	seg.opt.mss = c->mss;
+	seg.opt.has_wscale = c->options & XE_LOG_OPT_WSCALE;
+	seg.opt.wscale = c->peer_wscale;
+	seg.opt.tsval = c->ts_recent;
+	seg.opt.tsecr = c->tcp_ts0;
+	return xe_wire_build(buf, cap, &seg, NULL, 0);
+}
+
+static size_t reject(const struct xe_conn *c, uint8_t *buf, size_t cap)
+{
+	struct xe_segment seg = segment(c, XE_TO_GUEST);
+
+	seg.flags = XE_RST | XE_ACK;
+	seg.ack = c->tcp_isn + 1;
+	seg.opt.has_ts = false;
 	return xe_wire_build(buf, cap, &seg, NULL, 0);
 }
 
@@ -334,11 +463,19 @@ static void wake(struct xe_ssw *s, struct xe_conn *c)
 }
 
 /* Builds the packet of one bit of c->due; 0 if there is none to make any more. */
-static size_t make(struct xe_ssw *s, struct xe_conn *c, uint16_t what, uint8_t *buf, size_t cap)
+static size_t make(struct xe_ssw *s, struct xe_conn *c, uint16_t what, uint8_t *buf, size_t cap,
+		   xe_ns now)
 {
 	uint64_t peer_end = c->rcv_logged + ((c->fins & XE_LOG_PEER_FIN) ? 1 : 0);
 
 	switch (what) {
+	case XE_DUE_TRIM:
+		xe_ssw_trim(s, c, false, now);
+		return 0;
+	case XE_DUE_SAA:
+		return fake_synack(c, buf, cap);
+	case XE_DUE_REJECT:
+		return reject(c, buf, cap);
 	case XE_DUE_ACK:
 		return to_guest(c, XE_ACK, c->fake_line, buf, cap);
 	case XE_DUE_FIN:
@@ -365,21 +502,22 @@ static size_t make(struct xe_ssw *s, struct xe_conn *c, uint16_t what, uint8_t *
 }
 
 static size_t next_due(struct xe_ssw *s, struct xe_conn *c, uint8_t *buf, size_t cap,
-		       enum xe_direction *to)
+		       enum xe_direction *to, xe_ns now)
 {
 	static const uint16_t order[] = {
-		XE_DUE_ACK,     XE_DUE_WAKE,  XE_DUE_INJECT, XE_DUE_FIN,    XE_DUE_HEAR,
-		XE_DUE_FIN_ACK, XE_DUE_RESET, XE_DUE_KILL,   XE_DUE_UPDATE, XE_DUE_ANSWER,
+		XE_DUE_TRIM,   XE_DUE_SAA,    XE_DUE_REJECT, XE_DUE_ACK,     XE_DUE_WAKE,
+		XE_DUE_INJECT, XE_DUE_FIN,    XE_DUE_HEAR,   XE_DUE_FIN_ACK, XE_DUE_RESET,
+		XE_DUE_KILL,   XE_DUE_UPDATE, XE_DUE_ANSWER,
 	};
 	const uint16_t inside = XE_DUE_ACK | XE_DUE_FIN | XE_DUE_KILL | XE_DUE_INJECT |
-				XE_DUE_FIN_ACK | XE_DUE_HEAR;
+				XE_DUE_FIN_ACK | XE_DUE_HEAR | XE_DUE_SAA | XE_DUE_REJECT;
 	unsigned i = 0;
 
 	while (!(c->due & order[i]))
 		i++;
 	c->due &= (uint16_t)~order[i];
 	*to = order[i] & inside ? XE_TO_GUEST : XE_TO_NETWORK;
-	return make(s, c, order[i], buf, cap);
+	return make(s, c, order[i], buf, cap, now);
 }
 
 static struct xe_conn *next_to_fake(struct xe_ssw *s, xe_ns now)
@@ -390,12 +528,13 @@ static struct xe_conn *next_to_fake(struct xe_ssw *s, xe_ns now)
 		return NULL;
 	for (uint32_t n = 0; n < s->log.slots; n++) {
 		struct xe_conn *c = &s->conn[s->replay_cursor & (s->log.slots - 1)];
-		bool fakeable = c->state == XE_CONN_ESTABLISHED || c->state == XE_CONN_SYN_RCVD;
+		bool fakeable = xe_conn_open(c) && c->role == XE_LOG_CLIENT_SIDE;
 
 		s->replay_cursor++;
 		if (!fakeable || c->unprotected || c->attach == XE_LIVE)
 			continue;
-		if (c->attach == XE_DETACHED && s->faking >= XE_SSW_PACE)
+		if (c->attach == XE_DETACHED && s->faking >= XE_SSW_PACE &&
+		    !waits_for_service(s, c))
 			continue;
 		if (c->retry_at <= now)
 			return c;
@@ -412,12 +551,13 @@ size_t xe_ssw_dispatch(struct xe_ssw *s, uint8_t *buf, size_t cap, enum xe_direc
 	xe_ssw_relieve(s, now);
 	xe_ssw_reset_again(s, now);
 	xe_ssw_forget_silent(s, now);
+	xe_ssw_end_unclaimed(s, now);
 	xe_ssw_look_at_trial(s, now);
 	xe_ssw_tell_again(s, now);
 	while (s->queue_count > 0) {
 		c = &s->conn[s->queue[s->queue_head]];
 		while (c->due) {
-			size_t len = next_due(s, c, buf, cap, to);
+			size_t len = next_due(s, c, buf, cap, to, now);
 
 			if (len > 0)
 				return len;
@@ -445,6 +585,8 @@ xe_ns xe_ssw_poll_at(const struct xe_ssw *s)
 	if (s->queue_count > 0 || (!s->home && s->held))
 		return 0;
 	next_at = least(next_at, s->reset_again_at);
+	if (s->to_reestablish > 0)
+		next_at = least(next_at, s->claim_until);
 	if (s->home)
 		return least(next_at, xe_ssw_trial_poll_at(s));
 	next_at = least(next_at, s->tell_again_at);

@@ -38,8 +38,8 @@ static struct xe_conn *largest_holder(struct xe_ssw *s)
 		struct xe_conn *c = &s->conn[i];
 		uint32_t held = c->stream.blocks + c->out.blocks;
 
-		if ((c->state != XE_CONN_ESTABLISHED && c->state != XE_CONN_SYN_RCVD) ||
-		    c->attach != XE_LIVE || c->unprotected || held <= most ||
+		if ((!xe_conn_open(c) && c->state != XE_CONN_GHOST) ||
+		    (xe_conn_open(c) && c->attach != XE_LIVE) || c->unprotected || held <= most ||
 		    c->verified < c->check_line || xe_ssw_replays(s, c))
 			continue;
 		best = c;
@@ -66,10 +66,12 @@ void xe_ssw_relieve(struct xe_ssw *s, xe_ns now)
 	if (now < s->starved_until || s->home)
 		return;
 	s->starved_until = XE_NEVER;
+	if (s->pool.free_count == 0)
+		xe_ssw_trim_all(s, false, now);
 	if (s->pool.free_count == 0) {
 		c = largest_holder(s);
 		if (c)
-			xe_ssw_unprotect(s, c, ENOSPC);
+			xe_ssw_unprotect(s, c, ENOSPC, now);
 		else
 			s->starved_until = now + XE_SSW_STARVE;
 	}

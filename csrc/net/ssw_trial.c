@@ -6,7 +6,7 @@
  * window, no new connection leaves; what the new TCP says too early is held. Then the new one is
  * accepted, or the old one goes on: with what the peers have sent and acked meanwhile.
  *
- * Invariant: home != NULL while a trial runs; then it holds each connection as the old TCP knows it,
+ * Removals wait until it is over. Invariant: home != NULL while a trial runs; then it holds each connection as the old TCP knows it,
  * and its slot; no connection comes, and none goes. The old NSW's half of a slot is as it was when
  * the old kernel goes on: of a slot that is free, too, if it has records that are to be freed.
  */
@@ -32,12 +32,16 @@ struct xe_home {
 	bool diverged; /* since the trial began */
 };
 
+enum { PORTS = 65536 };
+
 static void end(struct xe_ssw *s)
 {
 	free(s->home);
 	free(s->home_of);
+	free(s->home_ports);
 	s->home = NULL;
 	s->home_of = NULL;
+	s->home_ports = NULL;
 }
 
 static struct xe_home *home_of(const struct xe_ssw *s, uint32_t i)
@@ -79,7 +83,7 @@ static int may_wait(const struct xe_ssw *s)
 	for (uint32_t i = 0; i < s->log.slots; i++) {
 		const struct xe_conn *c = &s->conn[i];
 
-		if (c->state != XE_CONN_ESTABLISHED && c->state != XE_CONN_SYN_RCVD)
+		if (!xe_conn_open(c))
 			continue;
 		if (c->unprotected)
 			return -EBUSY;
@@ -100,6 +104,7 @@ static void remember(struct xe_ssw *s)
 {
 	struct xe_home *home = s->home;
 
+	memcpy(s->home_ports, xe_log_at(&s->log, s->log.ports_at), PORTS);
 	for (uint32_t i = 0; i < s->log.slots; i++) {
 		s->home_of[i] = XE_LOG_NONE;
 		if (!in_use(s, i))
@@ -130,8 +135,9 @@ int xe_ssw_try(struct xe_ssw *s, xe_ns now)
 	xe_ssw_trial_free(s);
 	s->home = malloc((count_in_use(s) + 1) * sizeof(*s->home));
 	s->home_of = malloc(s->log.slots * sizeof(*s->home_of));
+	s->home_ports = malloc(PORTS);
 	s->held = malloc(HELD * sizeof(*s->held));
-	if (!s->home || !s->home_of || !s->held) {
+	if (!s->home || !s->home_of || !s->home_ports || !s->held) {
 		xe_ssw_trial_free(s);
 		return -ENOMEM;
 	}
@@ -254,8 +260,7 @@ void xe_ssw_accept(struct xe_ssw *s, xe_ns now)
 
 		if (c->state == XE_CONN_SYN_SEEN) /* the old TCP had not answered it */
 			xe_ssw_free(s, c);
-		else if ((c->state == XE_CONN_ESTABLISHED || c->state == XE_CONN_SYN_RCVD) &&
-			 home_of(s, i)->diverged)
+		else if (xe_conn_open(c) && home_of(s, i)->diverged)
 			xe_ssw_refuse(s, c, now);
 	}
 	end(s);
@@ -330,6 +335,20 @@ static void restore_lines(struct xe_ssw *s, struct xe_conn *c, const struct xe_h
 	xe_ssw_output_acked(s, c);
 }
 
+static void ghost_goes_home(struct xe_ssw *s, struct xe_conn *c, const struct xe_home *home)
+{
+	struct xe_log_slot *slot = xe_conn_slot(s, c);
+
+	c->recovered = home->conn.recovered;
+	c->replay_line = home->conn.replay_line;
+	slot->replay_generation = home->slot.replay_generation;
+	slot->drop_line = home->slot.drop_line;
+	slot->drop_crc = home->slot.drop_crc;
+	slot->sent_line = home->slot.sent_line;
+	slot->trial = home->slot.trial;
+	XE_LOG_COMMIT(slot->replay_line, XE_LOG_LOAD(home->slot.replay_line));
+}
+
 static void go_home(struct xe_ssw *s, struct xe_conn *c, const struct xe_home *home)
 {
 	const struct xe_conn *h = &home->conn;
@@ -341,8 +360,11 @@ static void go_home(struct xe_ssw *s, struct xe_conn *c, const struct xe_home *h
 		return;
 	c->attach = h->attach;
 	c->has_syn = h->has_syn; /* the old TCP may yet answer it */
-	if (c->state == XE_CONN_TOMBSTONE || c->state == XE_CONN_SYN_SEEN)
+	if (c->state == XE_CONN_GHOST)
+		ghost_goes_home(s, c, home);
+	if (xe_conn_ended(c) || c->state == XE_CONN_SYN_SEEN)
 		return;
+	c->marks_seen = h->marks_seen;
 	restore_lines(s, c, home);
 	number(c, h);
 	if (h->early_fin && !c->early_fin && !(c->fins & XE_LOG_PEER_FIN)) {
@@ -360,11 +382,13 @@ void xe_ssw_roll_back(struct xe_ssw *s, xe_ns now)
 {
 	s->generation = s->home_generation;
 	s->recovering = s->replaying = s->first_byte = false;
+	s->claim_until = XE_NEVER;
 	s->faking = s->to_reestablish = 0;
 	for (uint32_t i = 0; i < s->log.slots; i++) {
 		if (s->home_of[i] != XE_LOG_NONE)
 			go_home(s, &s->conn[i], home_of(s, i));
 	}
+	memcpy(xe_log_at(&s->log, s->log.ports_at), s->home_ports, PORTS);
 	xe_ssw_restore_log(s);
 	s->tell_again_at = now + XE_SSW_TELL_AGAIN;
 	xe_ssw_unsend(s);

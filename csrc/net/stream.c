@@ -75,16 +75,29 @@ int xe_stream_extend(struct xe_block_pool *pool, struct xe_stream *s, uint64_t e
 	return 0;
 }
 
+static uint64_t base_after(const struct xe_stream *s, uint64_t base)
+{
+	base += XE_LOG_BLOCK;
+	return base == s->hole_from && s->hole_from < s->hole_to ? s->hole_to : base;
+}
+
+static uint64_t base_before(const struct xe_stream *s, uint64_t base)
+{
+	base = base == s->hole_to && s->hole_from < s->hole_to ? s->hole_from : base;
+	return base - XE_LOG_BLOCK;
+}
+
 static uint8_t *seek(struct xe_block_pool *pool, struct xe_stream *s, uint64_t at)
 {
 	xe_assert(at >= s->start && at < s->end);
+	xe_assert(at < s->hole_from || at >= s->hole_to);
 	while (at >= s->at_base + XE_LOG_BLOCK) {
 		s->at = pool->next[s->at];
-		s->at_base += XE_LOG_BLOCK;
+		s->at_base = base_after(s, s->at_base);
 	}
 	while (at < s->at_base) {
 		s->at = pool->prev[s->at];
-		s->at_base -= XE_LOG_BLOCK;
+		s->at_base = base_before(s, s->at_base);
 	}
 	s->cursor = xe_log_block(pool->log, s->at);
 	return s->cursor + (at - s->at_base);
@@ -180,6 +193,90 @@ void xe_stream_trim(struct xe_block_pool *pool, struct xe_stream *s, uint64_t up
 		s->start += XE_LOG_BLOCK;
 		s->blocks--;
 	}
+}
+
+/* The chain's block at `base`, and all that follow it below `to`, are free; not the last one. */
+static void unchain(struct xe_block_pool *pool, struct xe_stream *s, uint64_t base, uint64_t to)
+{
+	uint32_t before, block;
+
+	seek(pool, s, base);
+	block = s->at;
+	before = pool->prev[block];
+	for (; base < to; base += XE_LOG_BLOCK) {
+		uint32_t next = pool->next[block];
+
+		pool->free[pool->free_count++] = block;
+		pool->prev[next] = before;
+		if (before != XE_LOG_NONE) {
+			pool->next[before] = next;
+			*xe_log_block_link(pool->log, before) = next;
+		} else {
+			s->first = next;
+		}
+		s->blocks--;
+		block = next;
+	}
+	s->at = block;
+	s->at_base = base == s->hole_from ? s->hole_to : base;
+	s->cursor = xe_log_block(pool->log, block);
+}
+
+static void cut_beginning(struct xe_block_pool *pool, struct xe_stream *s, uint64_t to)
+{
+	bool hole = s->hole_from < s->hole_to && s->hole_from <= to;
+
+	unchain(pool, s, s->start, hole ? s->hole_from : to);
+	s->start = hole ? s->hole_to : to;
+	if (!hole)
+		return;
+	s->hole_from = s->hole_to = 0;
+	if (s->start < to)
+		unchain(pool, s, s->start, to);
+	s->start = s->start < to ? to : s->start;
+}
+
+static void cut_hole(struct xe_block_pool *pool, struct xe_stream *s, uint64_t from, uint64_t to)
+{
+	if (s->hole_from == s->hole_to) {
+		unchain(pool, s, from, to);
+		s->hole_from = from;
+		s->hole_to = to;
+		return;
+	}
+	if (from > s->hole_to || to < s->hole_from) /* a second one: it is kept */
+		return;
+	if (to > s->hole_to) {
+		unchain(pool, s, s->hole_to, to);
+		s->hole_to = to;
+	}
+	if (from < s->hole_from) {
+		unchain(pool, s, from, s->hole_from);
+		s->hole_from = from;
+	}
+}
+
+void xe_stream_cut(struct xe_block_pool *pool, struct xe_stream *s, uint64_t from, uint64_t to,
+		   struct xe_log_slot *slot)
+{
+	uint64_t last = s->end - XE_LOG_BLOCK;
+
+	if (s->blocks == 0)
+		return;
+	xe_assert(s->start % XE_LOG_BLOCK == 0);
+	from = (from + XE_LOG_BLOCK - 1) / XE_LOG_BLOCK * XE_LOG_BLOCK;
+	to = to / XE_LOG_BLOCK * XE_LOG_BLOCK;
+	to = to < last ? to : last;
+	if (to <= s->start || from >= to)
+		return;
+	if (from <= s->start)
+		cut_beginning(pool, s, to);
+	else
+		cut_hole(pool, s, from, to);
+	slot->first_block = s->first;
+	slot->first_base = s->start;
+	slot->hole_from = s->hole_from;
+	slot->hole_to = s->hole_to;
 }
 
 void xe_stream_free(struct xe_block_pool *pool, struct xe_stream *s)

@@ -26,6 +26,7 @@ struct xe_stream {
 	uint8_t *cursor;       /* its address */
 	uint64_t start;        /* offset of the first block's first byte */
 	uint64_t end;          /* offset at which the chain ends */
+	uint64_t hole_from, hole_to; /* blocks that are not in the chain any more */
 	uint32_t blocks;
 };
 
@@ -51,6 +52,10 @@ const uint8_t *xe_stream_peek(struct xe_block_pool *pool, struct xe_stream *s, u
 			      size_t *n);
 /* Gives back the blocks that lie below `upto`; all of them where nothing is kept from there on. */
 void xe_stream_trim(struct xe_block_pool *pool, struct xe_stream *s, uint64_t upto, uint64_t used);
+/* Gives back the blocks that lie in [from, to), but for the last one: those at the beginning, and of
+ * others one hole. What is given back is not read any more. The stream begins at a whole block. */
+void xe_stream_cut(struct xe_block_pool *pool, struct xe_stream *s, uint64_t from, uint64_t to,
+		   struct xe_log_slot *slot);
 void xe_stream_free(struct xe_block_pool *pool, struct xe_stream *s);
 
 #endif

@@ -72,6 +72,7 @@ uint32_t xe_tcp_addr(const struct xe_tcp *t);
 int xe_tcp_listen(struct xe_tcp *t, uint16_t port,
 		  int backlog);  /* socket; -EADDRINUSE, -EMFILE; port 0: chosen */
 int xe_tcp_accept(struct xe_tcp *t, int listener);                /* socket; -EAGAIN */
+int xe_tcp_accept_this(struct xe_tcp *t, int listener, int sock); /* out of turn; -EAGAIN */
 int xe_tcp_connect(struct xe_tcp *t, uint32_t addr, uint16_t port, uint16_t local_port,
 		   xe_ns now); /* socket, in SYN_SENT */
 int xe_tcp_connected(struct xe_tcp *t, int sock); /* 0, -EINPROGRESS, -ECONNREFUSED, -ETIMEDOUT */
@@ -87,10 +88,24 @@ int xe_tcp_close(struct xe_tcp *t, int sock, xe_ns now);
 int xe_tcp_abort(struct xe_tcp *t, int sock, xe_ns now); /* RST */
 int xe_tcp_reset(struct xe_tcp *t, int sock, xe_ns now); /* RST; the handle stays, in error */
 unsigned xe_tcp_poll(const struct xe_tcp *t, int sock); /* readiness bits now */
+
+/* A gateway's stack: a connection request to any address, and to a port without a listener, is
+ * held. xe_tcp_next_ready names it once, as a socket of the caller's, in SYN_RCVD and not
+ * answered until xe_tcp_admit; xe_tcp_abort refuses it. */
+void xe_tcp_hold_requests(struct xe_tcp *t);
+bool xe_tcp_is_held(const struct xe_tcp *t, int sock);
+int xe_tcp_admit(struct xe_tcp *t, int sock); /* -EINVAL: not held, or over */
 int xe_tcp_info(const struct xe_tcp *t, int sock, struct xe_tcp_info *info);
 /* The socket (accepted or not) of a 4-tuple, or -ENOENT. */
 int xe_tcp_find(const struct xe_tcp *t, uint32_t local_addr, uint16_t local_port,
 		uint32_t peer_addr, uint16_t peer_port);
+
+/* A socket with these names and no connection behind it: in CLOSED, without an error. -EMFILE. */
+int xe_tcp_ghost(struct xe_tcp *t, uint32_t local_addr, uint16_t local_port, uint32_t peer_addr,
+		 uint16_t peer_port);
+/* A connection that nobody has a handle of any more ends at once, without a word to its peer. */
+void xe_tcp_forget(struct xe_tcp *t, uint32_t local_addr, uint16_t local_port, uint32_t peer_addr,
+		   uint16_t peer_port);
 
 /* The network side. */
 void xe_tcp_input(struct xe_tcp *t, uint8_t *packet, size_t len, bool verified, xe_ns now);

@@ -296,7 +296,9 @@ static bool take_ack(struct xe_tcp *t, struct xe_sock *s, const struct xe_packet
 
 static void segment_input(struct xe_tcp *t, struct xe_sock *s, const struct xe_packet *p, xe_ns now)
 {
-	if (s->state == XE_TCP_SYN_SENT)
+	if (s->held && s->state == XE_TCP_SYN_RCVD)
+		xe_request_again(t, s, p);
+	else if (s->state == XE_TCP_SYN_SENT)
 		syn_sent_input(t, s, p, now);
 	else if (check_segment(t, s, p, now) && take_ack(t, s, p, now))
 		xe_sock_data(t, s, p, now);
@@ -317,14 +319,18 @@ static void no_connection(struct xe_tcp *t, const struct xe_packet *p, const uin
 {
 	struct xe_sock *l = NULL;
 
-	if (p->seg.daddr == t->addr) {
+	if (p->seg.daddr == t->addr)
 		l = xe_hash_find(t, 0, p->seg.dport, 0, 0);
-		if (l) {
-			xe_listener_input(t, l, p, isn, now);
-			return;
-		}
-		xe_reply_rst(t, p);
+	if (l) {
+		xe_listener_input(t, l, p, isn, now);
+		return;
 	}
+	if (t->holds && (p->seg.flags & (XE_SYN | XE_ACK | XE_FIN | XE_RST)) == XE_SYN) {
+		xe_request_input(t, p, isn, now);
+		return;
+	}
+	if (p->seg.daddr == t->addr || t->holds)
+		xe_reply_rst(t, p);
 	t->count.no_socket++;
 }
 

@@ -63,6 +63,7 @@ struct xe_sock {
 	bool used;            /* the handle number is taken */
 	bool user;            /* the application has the handle */
 	bool passive;
+	bool held;            /* a request that is not answered yet */
 	bool was_connected;
 	bool fin_queued;      /* our FIN is at snd_end */
 	bool fin_seen;        /* peer's FIN is at fin_seq, maybe out of order */
@@ -117,6 +118,7 @@ struct xe_tcp {
 	uint64_t secret;
 	uint32_t addr;
 	uint32_t nlisteners;
+	bool holds;           /* requests that no listener takes */
 	bool test_isn_set;    /* tests only: every ISN is test_isn */
 	uint32_t test_isn;
 	struct xe_sock *socks;
@@ -164,6 +166,8 @@ uint32_t xe_sock_ts(const struct xe_sock *s, xe_ns now);
 int xe_tcp_choose_port(struct xe_tcp *t, uint32_t raddr, uint16_t rport);
 void xe_listener_input(struct xe_tcp *t, struct xe_sock *l, const struct xe_packet *p,
 		       const uint32_t *isn, xe_ns now);
+void xe_request_input(struct xe_tcp *t, const struct xe_packet *p, const uint32_t *isn, xe_ns now);
+void xe_request_again(struct xe_tcp *t, struct xe_sock *s, const struct xe_packet *p);
 void xe_listener_established(struct xe_tcp *t, struct xe_sock *s);
 void xe_listener_forget(struct xe_tcp *t, struct xe_sock *s); /* child dies or is accepted */
 void xe_listener_close(struct xe_tcp *t, struct xe_sock *l, xe_ns now);

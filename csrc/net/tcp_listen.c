@@ -3,6 +3,8 @@
  * Invariants: a child is on its listener's `embryos` list in SYN_RCVD and on
  * `queue` afterwards, until accepted or dead; `children` counts both, at most
  * `backlog`, so a handshake that was let in always fits the queue.
+ * A held request has no listener; it is the caller's from the start, and of what comes
+ * before it is admitted only a reset counts.
  * Left out: SYN cookies; listeners bound to one address; data on a SYN.
  */
 #include <errno.h>
@@ -76,9 +78,17 @@ void xe_listener_established(struct xe_tcp *t, struct xe_sock *s)
 	xe_sock_ready(t, l);
 }
 
+static int take_child(struct xe_tcp *t, struct xe_sock *s)
+{
+	xe_listener_forget(t, s);
+	s->user = true;
+	xe_sock_ready(t, s);
+	return xe_sock_id(t, s);
+}
+
 int xe_tcp_accept(struct xe_tcp *t, int listener)
 {
-	struct xe_sock *l, *s;
+	struct xe_sock *l;
 
 	if (listener < 0 || (uint32_t)listener >= t->cfg.max_socks || !t->socks[listener].user)
 		return -EBADF;
@@ -87,11 +97,19 @@ int xe_tcp_accept(struct xe_tcp *t, int listener)
 		return -EINVAL;
 	if (l->queue.head == XE_NIL)
 		return -EAGAIN;
-	s = &t->socks[l->queue.head];
-	xe_listener_forget(t, s);
-	s->user = true;
-	xe_sock_ready(t, s);
-	return xe_sock_id(t, s);
+	return take_child(t, &t->socks[l->queue.head]);
+}
+
+int xe_tcp_accept_this(struct xe_tcp *t, int listener, int sock)
+{
+	struct xe_sock *s;
+
+	if (sock < 0 || (uint32_t)sock >= t->cfg.max_socks || listener < 0)
+		return -EBADF;
+	s = &t->socks[sock];
+	if (!s->used || s->user || s->parent != listener || s->state == XE_TCP_SYN_RCVD)
+		return -EAGAIN;
+	return take_child(t, s);
 }
 
 void xe_listener_close(struct xe_tcp *t, struct xe_sock *l, xe_ns now)
@@ -105,8 +123,8 @@ void xe_listener_close(struct xe_tcp *t, struct xe_sock *l, xe_ns now)
 	t->nlisteners--;
 }
 
-static struct xe_sock *new_child(struct xe_tcp *t, struct xe_sock *l, const struct xe_packet *p,
-				 const uint32_t *isn, xe_ns now)
+static struct xe_sock *new_passive(struct xe_tcp *t, const struct xe_packet *p, const uint32_t *isn,
+				   xe_ns now)
 {
 	struct xe_sock *s = xe_sock_alloc(t);
 
@@ -118,11 +136,21 @@ static struct xe_sock *new_child(struct xe_tcp *t, struct xe_sock *l, const stru
 	s->rport = p->seg.sport;
 	s->passive = true;
 	s->state = XE_TCP_SYN_RCVD;
+	xe_hash_insert(t, s);
+	xe_sock_init_seq(t, s, isn ? *isn : xe_tcp_isn(t, s, now));
+	return s;
+}
+
+static struct xe_sock *new_child(struct xe_tcp *t, struct xe_sock *l, const struct xe_packet *p,
+				 const uint32_t *isn, xe_ns now)
+{
+	struct xe_sock *s = new_passive(t, p, isn, now);
+
+	if (!s)
+		return NULL;
 	s->parent = xe_sock_id(t, l);
 	l->children++;
 	xe_list_push(t, &l->embryos, s, XE_L_LISTENER);
-	xe_hash_insert(t, s);
-	xe_sock_init_seq(t, s, isn ? *isn : xe_tcp_isn(t, s, now));
 	return s;
 }
 
@@ -148,4 +176,50 @@ void xe_listener_input(struct xe_tcp *t, struct xe_sock *l, const struct xe_pack
 	}
 	xe_sock_take_syn(t, s, p, now);
 	xe_sock_want_output(t, s);
+}
+
+/* Held requests. */
+
+void xe_tcp_hold_requests(struct xe_tcp *t)
+{
+	t->holds = true;
+}
+
+bool xe_tcp_is_held(const struct xe_tcp *t, int sock)
+{
+	return sock >= 0 && (uint32_t)sock < t->cfg.max_socks && t->socks[sock].user &&
+	       t->socks[sock].held;
+}
+
+int xe_tcp_admit(struct xe_tcp *t, int sock)
+{
+	struct xe_sock *s;
+
+	if (!xe_tcp_is_held(t, sock) || t->socks[sock].state != XE_TCP_SYN_RCVD)
+		return -EINVAL;
+	s = &t->socks[sock];
+	s->held = false;
+	s->syn_now = true;
+	xe_sock_want_output(t, s);
+	return 0;
+}
+
+void xe_request_input(struct xe_tcp *t, const struct xe_packet *p, const uint32_t *isn, xe_ns now)
+{
+	struct xe_sock *s = new_passive(t, p, isn, now);
+
+	if (!s) {
+		t->count.backlog_drops++;
+		return;
+	}
+	xe_sock_take_syn(t, s, p, now);
+	s->syn_now = false;
+	s->held = s->user = s->poked = true;
+	xe_sock_ready(t, s);
+}
+
+void xe_request_again(struct xe_tcp *t, struct xe_sock *s, const struct xe_packet *p)
+{
+	if (p->seg.flags & XE_RST && p->seg.seq == s->rcv_nxt)
+		xe_sock_finish(t, s, ECONNREFUSED);
 }

@@ -5,6 +5,7 @@
  * two; a socket is in the hash while it listens or has a connection.
  * Left out: growth; everything is sized at creation.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "net/tcp_internal.h"
@@ -212,6 +213,33 @@ void xe_sock_finish(struct xe_tcp *t, struct xe_sock *s, int err)
 		xe_sock_ready(t, s);
 	else
 		xe_sock_free(t, s);
+}
+
+int xe_tcp_ghost(struct xe_tcp *t, uint32_t local_addr, uint16_t local_port, uint32_t peer_addr,
+		 uint16_t peer_port)
+{
+	struct xe_sock *s = xe_sock_alloc(t);
+
+	if (!s)
+		return -EMFILE;
+	s->laddr = local_addr;
+	s->lport = local_port;
+	s->raddr = peer_addr;
+	s->rport = peer_port;
+	s->state = XE_TCP_CLOSED;
+	s->rto = XE_SECOND;
+	s->user = s->was_connected = true;
+	xe_sock_ready(t, s);
+	return xe_sock_id(t, s);
+}
+
+void xe_tcp_forget(struct xe_tcp *t, uint32_t local_addr, uint16_t local_port, uint32_t peer_addr,
+		   uint16_t peer_port)
+{
+	struct xe_sock *s = xe_hash_find(t, local_addr, local_port, peer_addr, peer_port);
+
+	if (s && !s->user && s->parent == XE_NIL)
+		xe_sock_finish(t, s, 0);
 }
 
 void xe_sock_want_output(struct xe_tcp *t, struct xe_sock *s)

@@ -151,8 +151,8 @@ int xe_pair_info(const struct xe_host *h, uint32_t primary_or_backup,
 bool xe_pair_has_ip(const struct xe_host *h, uint32_t ip); /* some pair has this address */
 /* Host pointers of the registered log's extents (for the SSW); count or -ENOENT. */
 int xe_pair_log_extents(struct xe_host *h, uint32_t domid, uint8_t **extent, int cap);
-/* Protected ports of the pair: count or -ENOENT. The version changes with the list; 0: no pair. */
-int xe_pair_ports(const struct xe_host *h, uint32_t domid, uint16_t *ports, int cap);
+/* Protected ports of the pair (port | profile << 16): count or -ENOENT. The version changes with the list; 0: no pair. */
+int xe_pair_ports(const struct xe_host *h, uint32_t domid, uint32_t *ports, int cap);
 uint32_t xe_pair_ports_version(const struct xe_host *h, uint32_t domid);
 
 /* VZS effects. */

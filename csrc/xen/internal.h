@@ -231,7 +231,7 @@ struct xe_pair {
 	uint32_t log_owner; /* domain that holds the references; valid if extents */
 	uint32_t extents;
 	xe_mfn *extent;
-	uint16_t ports[XE_MAX_PROTECTED_PORTS];
+	uint32_t ports[XE_MAX_PROTECTED_PORTS]; /* port | profile << 16 */
 	uint32_t nports, ports_version;
 };
 

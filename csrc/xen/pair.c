@@ -272,7 +272,7 @@ static int register_log(struct xe_host *h, struct xe_domain *d, const struct xe_
 static int find_port(const struct xe_pair *p, uint64_t port)
 {
 	for (uint32_t i = 0; i < p->nports; i++)
-		if (p->ports[i] == port)
+		if ((p->ports[i] & 0xffff) == port)
 			return (int)i;
 	return -ENOENT;
 }
@@ -281,23 +281,24 @@ static int register_wrapper(struct xe_host *h, struct xe_domain *d, const struct
 			    bool add)
 {
 	struct xe_pair *p = xe_pair_of_primary(h, d->id);
+	uint64_t port = add ? a->value & 0xffff : a->value;
 	int i;
 
 	if (!p)
 		return -EPERM;
 	if (p->state == XE_PAIR_RECOVERING)
 		return -EBUSY;
-	i = find_port(p, a->value);
+	if (!port || port > 65535 || (add && a->value >> 16 >= XE_MAX_PROFILES))
+		return -EINVAL;
+	i = find_port(p, port);
 	if (add && i >= 0)
 		return -EEXIST;
-	if (!a->value || a->value > 65535)
-		return -EINVAL;
 	if (!add && i < 0)
 		return -ENOENT;
 	if (add && p->nports == XE_MAX_PROTECTED_PORTS)
 		return -ENOMEM;
 	if (add)
-		p->ports[p->nports++] = (uint16_t)a->value;
+		p->ports[p->nports++] = (uint32_t)a->value;
 	else
 		p->ports[i] = p->ports[--p->nports];
 	ports_changed(h, p);
@@ -473,7 +474,7 @@ int xe_pair_log_extents(struct xe_host *h, uint32_t domid, uint8_t **extent, int
 	return (int)p->extents;
 }
 
-int xe_pair_ports(const struct xe_host *h, uint32_t domid, uint16_t *ports, int cap)
+int xe_pair_ports(const struct xe_host *h, uint32_t domid, uint32_t *ports, int cap)
 {
 	const struct xe_pair *p = xe_pair_of(h, domid);
 

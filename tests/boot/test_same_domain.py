@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from xenemu.boot import Link, System, add_client, small_config
+from xenemu.boot import Link, ServiceSpec, System, add_client, small_config
 from xenemu.lab.clients import Report
 from xenemu.lab.scenarios import SCENARIOS
 
@@ -23,7 +23,7 @@ class Run:
         self.system = System(
             small_config(
                 root=root, seed=1, same_domain=True, start_seconds=start_seconds,
-                program=chosen.program, arguments=chosen.arguments,
+                specs=(ServiceSpec(chosen.program, chosen.arguments),),
             )
         )  # fmt: skip
         self.system.boot()
@@ -103,7 +103,9 @@ def test_a_service_that_does_not_come_up_again(tmp_path: Path) -> None:
     )
     run = Run(tmp_path, "get")
     run.system.close()
-    with System(small_config(root=tmp_path, same_domain=True, program=str(program))) as system:
+    with System(
+        small_config(root=tmp_path, same_domain=True, specs=(ServiceSpec(str(program)),))
+    ) as system:
         system.boot()
         run.system = system
         run.client = add_client(system, link=LINK).spawn(SCENARIOS["get"].program_of(1, run.report))

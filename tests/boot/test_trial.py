@@ -8,6 +8,7 @@ import pytest
 from xenemu.boot import (
     Link,
     Outcome,
+    ServiceSpec,
     System,
     UpgradeRequest,
     UpgradeResult,
@@ -63,7 +64,7 @@ class Client:
 @pytest.fixture
 def system(tmp_path: Path):
     old = version(tmp_path, "old")
-    with System(small_config(root=tmp_path, program=old, arguments=(), seed=5)) as system:
+    with System(small_config(root=tmp_path, specs=(ServiceSpec(old, ()),), seed=5)) as system:
         system.boot()
         yield system
 

@@ -10,6 +10,7 @@ import pytest
 from xenemu.boot import (
     Link,
     Outcome,
+    ServiceSpec,
     System,
     UpgradeRequest,
     UpgradeResult,
@@ -186,7 +187,7 @@ def test_a_changed_module_is_loaded_anew(tmp_path: Path, monkeypatch: pytest.Mon
     text = SERVICE.format(status=200, delay=0, port=80).replace(fixed, 'HEAD + b"')
     (package / "server.py").write_text(answer + text)
     monkeypatch.syspath_prepend(tmp_path)
-    config = small_config(root=tmp_path, program="upgraded.server", arguments=())
+    config = small_config(root=tmp_path, specs=(ServiceSpec("upgraded.server", ()),))
     with System(config) as system:
         system.boot()
         request = UpgradeRequest(reload=True, check="/")

@@ -100,8 +100,28 @@ static void pieces(crc_fn *crc, copy_fn *copy)
 	xe_assert(read == whole && copied == whole && memcmp(from, to, sizeof(to)) == 0);
 }
 
+/* crc(ab) from crc(a), crc(b) and the length of b alone. */
+static void shift(void)
+{
+	uint8_t bytes[3000];
+
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i * i + 7);
+	for (size_t b = 0; b < sizeof(bytes); b = b * 2 + 1) {
+		size_t a = sizeof(bytes) - b;
+		uint32_t crc = xe_crc32c_shift(xe_crc32c(0, bytes, a), b);
+
+		xe_assert((crc ^ xe_crc32c(0, bytes + a, b)) == xe_crc32c(0, bytes, sizeof(bytes)));
+	}
+	/* far beyond any length that could be gone through */
+	xe_assert(xe_crc32c_shift(xe_crc32c_shift(12345, 1ull << 40), 1ull << 40) ==
+		  xe_crc32c_shift(12345, 1ull << 41));
+	xe_assert(xe_crc32c_shift(12345, 0) == 12345);
+}
+
 int main(void)
 {
+	shift();
 	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
 		vectors(ways[i].crc);
 		lengths(ways[i].crc, ways[i].copy);

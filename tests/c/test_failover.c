@@ -18,6 +18,7 @@
 #include "net/socket.h"
 #include "net/ssw_internal.h"
 #include "net/tcp_internal.h"
+#include "plain.h"
 
 enum { SERVER = 0x0a000001, CLIENT = 0x0a000101, PORT = 80, QUEUE = 8192, EXTENTS = 2 };
 
@@ -584,7 +585,7 @@ static void open_sim(struct sim *s, const struct plan *plan)
 		memset(s->extent[i], 0xa5, XE_EXTENT_SIZE);
 	}
 	xe_assert(xe_ssw_create(&s->ssw, s->extent, EXTENTS) == 0);
-	xe_ssw_protect(s->ssw, PORT, true);
+	protect_plain(s->ssw, PORT);
 	boot_server(s);
 	if (plan->hostile) /* so that the end of the stream is not queued at once */
 		cfg.snd_buf = 16384;

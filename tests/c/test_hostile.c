@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "net/socket.h"
 #include "net/ssw_internal.h"
+#include "plain.h"
 
 enum { SERVER = 0x0a000001, PEER = 0x0a000101, PORT = 80, PEERS = 2, STREAM = 65536 };
 
@@ -265,7 +266,7 @@ static void open_world(bool recovered)
 	xe_assert(w.extent);
 	memset(w.extent, 0xa5, XE_EXTENT_SIZE);
 	xe_assert(xe_ssw_create(&w.ssw, &w.extent, 1) == 0);
-	xe_ssw_protect(w.ssw, PORT, true);
+	protect_plain(w.ssw, PORT);
 	boot();
 	for (int i = 0; i < PEERS; i++) {
 		struct peer *p = &w.peer[i];

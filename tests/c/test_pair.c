@@ -136,7 +136,7 @@ static void test_pair(bool release)
 	struct xe_zl_arg a;
 	struct xe_pair_info pi;
 	uint32_t p, b, c, v;
-	uint16_t ports[4];
+	uint32_t ports[4];
 
 	start(&f, FRAMES, release);
 	p = guest(&f);
@@ -166,7 +166,13 @@ static void test_pair(bool release)
 	xe_assert(ZL(&f, p, UNREGISTER_WRAPPER, .value = 81) == -ENOENT &&
 		  xe_pair_ports_version(f.h, p) != v);
 	b = protect(&f, p);
-	xe_assert(xe_pair_ports(f.h, b, ports, 4) == 1 && ports[0] == 80);
+	xe_assert(ZL(&f, p, REGISTER_WRAPPER, .value = 3 << 16 | 21) == 0 &&
+		  ZL(&f, p, REGISTER_WRAPPER, .value = 4 << 16 | 21) == -EEXIST &&
+		  ZL(&f, p, REGISTER_WRAPPER, .value = 64 << 16 | 22) == -EINVAL);
+	xe_assert(xe_pair_ports(f.h, b, ports, 4) == 2 && ports[0] == 80 &&
+		  ports[1] == (3 << 16 | 21));
+	xe_assert(ZL(&f, p, UNREGISTER_WRAPPER, .value = 3 << 16 | 21) == -EINVAL &&
+		  ZL(&f, p, UNREGISTER_WRAPPER, .value = 21) == 0);
 	/* wake, migrate */
 	xe_assert(ZL(&f, p, WAKEUP_BACKUP) == 0 && ZL(&f, p, QUIESCED) == -EINVAL);
 	expect(&f, XE_VMM_WOKEN, b, 0);

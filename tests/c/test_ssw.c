@@ -11,6 +11,7 @@
 #include "base/crc32c.h"
 #include "base/rng.h"
 #include "net/ssw_internal.h"
+#include "plain.h"
 
 enum { SERVER = 0x0a000001, CLIENT = 0x0a000101, PORT = 80, PEER_PORT = 4000, EXTENTS = 8 };
 enum { BIG = 65000, OWN_WSCALE = 3, PEER_WSCALE = 2 };
@@ -52,7 +53,7 @@ static void open_world(uint32_t extents)
 	}
 	xe_assert(xe_ssw_create(&w.s, w.extent, extents) == 0);
 	xe_assert(xe_log_open(&w.log, w.extent, extents) == 0);
-	xe_ssw_protect(w.s, PORT, true);
+	protect_plain(w.s, PORT);
 	w.now = XE_SECOND;
 	w.peer_isn = opt_peer_isn;
 	w.own_isn = w.guest_isn = opt_own_isn;
@@ -981,7 +982,7 @@ static void test_full_log_shrinks_windows(void)
 static void test_unprotected(void)
 {
 	handshake();
-	xe_ssw_unprotect(w.s, conn(), ENOSPC);
+	xe_ssw_unprotect(w.s, conn(), ENOSPC, w.now);
 	xe_assert(XE_LOG_LOAD(slot()->state) == XE_LOG_UNPROTECTED && event(XE_SSW_UNPROTECTED));
 	xe_assert(in_data(0, 100) == XE_PASS);
 	xe_assert(out(XE_ACK, 0, 100, 50) == XE_PASS);

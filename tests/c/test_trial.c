@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "net/nsw.h"
 #include "net/ssw_internal.h"
+#include "plain.h"
 
 enum { SERVER = 0x0a000001, CLIENT = 0x0a000101, PORT = 80, PEER_PORT = 4000, BYTES = 4096 };
 enum { WINDOW = 8000, SMALL = 2000 };
@@ -33,7 +34,7 @@ struct world {
 	size_t len;
 	struct xe_packet p;
 	struct xe_nsw nsw;
-	struct xe_nsw_conn c;
+	struct wr_conn *c;
 };
 
 static struct world w;
@@ -46,7 +47,7 @@ static void open_world(void)
 	w.extent = aligned_alloc(XE_PAGE_SIZE, XE_EXTENT_SIZE);
 	xe_assert(w.extent && xe_ssw_create(&w.s, &w.extent, 1) == 0);
 	xe_assert(xe_log_open(&w.log, &w.extent, 1) == 0);
-	xe_ssw_protect(w.s, PORT, true);
+	protect_plain(w.s, PORT);
 	w.now = XE_SECOND;
 	w.peer_isn = opt_isn + 77;
 	w.own_isn = opt_isn;
@@ -253,7 +254,7 @@ static void test_refused(void)
 	w.new.isn += 5000;
 	answer();
 	xe_assert(out(XE_ACK, 400, 500, 100) == XE_PASS);
-	xe_ssw_unprotect(w.s, conn(), ENOSPC);
+	xe_ssw_unprotect(w.s, conn(), ENOSPC, w.now);
 	xe_assert(xe_ssw_try(w.s, w.now) == -EBUSY && !xe_ssw_trying(w.s));
 	xe_assert(events() & 1u << XE_SSW_UNPROTECTED);
 }
@@ -387,15 +388,20 @@ static void test_window_of_a_synack(void)
 
 static void test_resets_ignored(void)
 {
+	struct xe_segment unprotected = {.saddr = SERVER,
+					 .daddr = CLIENT,
+					 .sport = PORT + 1,
+					 .dport = PEER_PORT,
+					 .flags = XE_RST};
+
 	begin(500);
 	try();
 	xe_assert(in(XE_RST, 500, 500, 0) == XE_DROP && conn()->state == XE_CONN_ESTABLISHED);
 	w.peer_port++;
 	xe_assert(out(XE_RST, 0, 0, 0) == XE_DROP); /* the new TCP knows fewer than the old one */
 	w.peer_port--;
-	xe_ssw_protect(w.s, PORT, false);
-	xe_assert(out(XE_RST, 0, 0, 0) == XE_DROP);
-	xe_ssw_protect(w.s, PORT, true);
+	w.len = xe_wire_build(w.buf, sizeof(w.buf), &unprotected, NULL, 0);
+	xe_assert(xe_ssw_egress(w.s, w.buf, w.len, w.now) == XE_DROP);
 	xe_assert(!(events() & 1u << XE_SSW_DIVERGED));
 	roll_back();
 	xe_assert(in(XE_RST, 500, 500, 0) == XE_PASS && !conn());
@@ -489,7 +495,7 @@ static void test_log_as_it_was(void)
 	try();
 	was = *slot();
 	xe_assert(xe_nsw_attach(&w.nsw, &w.extent, 1) == 0 && spare->chain[0].first == XE_LOG_NONE);
-	xe_nsw_accept(&w.nsw, &w.c, SERVER, PORT, CLIENT, PEER_PORT);
+	w.c = xe_nsw_accept(&w.nsw, 0, SERVER, PORT, CLIENT, PEER_PORT);
 	xe_nsw_detach(&w.nsw);
 	memset(slot(), 0xee, offsetof(struct xe_log_slot, peer_isn));
 	xe_log_head(&w.log)->magic = 0;
@@ -497,7 +503,8 @@ static void test_log_as_it_was(void)
 		atomic_store(xe_log_bucket(&w.log, b), 63);
 	roll_back();
 	xe_assert(spare->chain[0].first == 3 && slot()->chain[0].first == 2);
-	xe_assert(XE_LOG_LOAD(slot()->chain[0].records) == 7 && slot()->incarnation == was.incarnation);
+	xe_assert(XE_LOG_LOAD(slot()->chain[0].records) == 7 &&
+		  slot()->incarnation == was.incarnation);
 	xe_assert(slot()->nsw_generation == 1 && xe_log_valid(&w.log));
 	xe_assert(xe_log_find(&w.log, SERVER, PORT, CLIENT, PEER_PORT) ==
 		  xe_conn_index(w.s, conn()));
@@ -552,8 +559,8 @@ static void test_second_trial(void)
 static void accept_service(void)
 {
 	xe_assert(xe_nsw_attach(&w.nsw, &w.extent, 1) == 0);
-	xe_nsw_accept(&w.nsw, &w.c, SERVER, PORT, CLIENT, PEER_PORT);
-	xe_assert(w.c.logged && w.c.drop_line == 400 && w.c.sent_line == 500);
+	w.c = xe_nsw_accept(&w.nsw, 0, SERVER, PORT, CLIENT, PEER_PORT);
+	xe_assert(w.c->logged && w.c->drop_line == 400 && w.c->sent_line == 500);
 }
 
 static void read_again(void)
@@ -562,7 +569,7 @@ static void read_again(void)
 	uint64_t at = 0;
 
 	while (at < 500) {
-		long n = xe_nsw_feed(&w.nsw, &w.c, got, sizeof(got));
+		long n = xe_nsw_feed(&w.nsw, w.c, got, sizeof(got));
 
 		xe_assert(n > 0 && memcmp(got, bytes + at, (size_t)n) == 0);
 		at += (uint64_t)n;
@@ -595,11 +602,11 @@ static void test_replayed(void)
 	xe_assert(!is_replayed());
 	accept_service();
 	read_again();
-	xe_assert(xe_nsw_drop(&w.nsw, &w.c, bytes, 500) == 400 && !is_replayed());
-	xe_nsw_wrote(&w.nsw, &w.c, bytes + 400, 99);
+	xe_assert(xe_nsw_drop(&w.nsw, w.c, bytes, 500) == 400 && !is_replayed());
+	xe_nsw_wrote(&w.nsw, w.c, bytes + 400, 99);
 	xe_assert(!is_replayed());
-	xe_nsw_wrote(&w.nsw, &w.c, bytes + 499, 20);
-	xe_assert(is_replayed() && !w.c.diverged);
+	xe_nsw_wrote(&w.nsw, w.c, bytes + 499, 20);
+	xe_assert(is_replayed() && !w.c->diverged);
 	xe_assert(xe_ssw_poll_at(w.s) == XE_NEVER);
 }
 
@@ -613,10 +620,10 @@ static void test_diverges_in_the_service(void)
 	try();
 	accept_service();
 	read_again();
-	xe_assert(xe_nsw_drop(&w.nsw, &w.c, bytes, 500) == 400);
-	xe_nsw_wrote(&w.nsw, &w.c, bytes + 400, 99);
-	xe_nsw_wrote(&w.nsw, &w.c, &other, 1);
-	xe_assert(w.c.diverged && !is_replayed());
+	xe_assert(xe_nsw_drop(&w.nsw, w.c, bytes, 500) == 400);
+	xe_nsw_wrote(&w.nsw, w.c, bytes + 400, 99);
+	xe_nsw_wrote(&w.nsw, w.c, &other, 1);
+	xe_assert(w.c->diverged && !is_replayed());
 	xe_assert(out(XE_RST | XE_ACK, 500, 500, 0) == XE_DROP);
 	xe_assert(events() & 1u << XE_SSW_DIVERGED);
 	xe_assert(out(XE_RST | XE_ACK, 500, 500, 0) == XE_DROP && !events()); /* once */

@@ -51,10 +51,25 @@ def test_usage(words: list[str]) -> None:
 
 def test_request() -> None:
     params = {"program": "a:b", "arguments": ["x"], "check": None, "reload": True}
-    assert request_of(params) == UpgradeRequest("a:b", ("x",), None, True, None)
+    assert request_of(params, ["a"]) == UpgradeRequest("a:b", ("x",), None, True, None)
     for bad in ({"program": 1}, {"arguments": "x"}, {"arguments": [1]}, {"reload": 1}, {"x": 1}):
         with pytest.raises(TypeError):
-            request_of(bad)
+            request_of(bad, ["a"])
+    with pytest.raises(TypeError):
+        request_of({"service": 1}, ["a"])
+
+
+@pytest.mark.parametrize(
+    ("word", "request_"),
+    [
+        ("b", UpgradeRequest(service="b", reload=True)),
+        ("b=m:n", UpgradeRequest("m:n", service="b")),
+        ("m:n", UpgradeRequest("m:n")),
+        ("/a=b.py", UpgradeRequest("/a=b.py")),
+    ],
+)
+def test_which_service(word: str, request_: UpgradeRequest) -> None:
+    assert request_of({"service": word}, ["a", "b"]) == request_
 
 
 def run(*words: str) -> tuple[int, str, str]:

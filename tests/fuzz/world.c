@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "base/assert.h"
+#include "plain.h"
 #include "tcp_check.h"
 
 /* The log between two pages that nobody may touch. Mapped once; each world finds zeros. */
@@ -37,7 +38,7 @@ void world_open(struct world *w)
 	w->now = XE_SECOND;
 	w->extent = clean_extent();
 	xe_assert(xe_ssw_create(&w->ssw, &w->extent, 1) == 0);
-	xe_ssw_protect(w->ssw, PORT, true);
+	protect_plain(w->ssw, PORT);
 	cfg.no_timestamps = shape & 1;
 	cfg.no_wscale = shape & 2;
 	cfg.rcv_buf = 1024u << (sizes & 7);
@@ -430,7 +431,9 @@ static int service_write(struct world *w, struct session *s)
 		long n = xe_sock_send(&w->server, s->sock, s->answer + s->out_at,
 				      s->out - s->out_at, w->now);
 
-		if (w->server.conn[s->sock].diverged && client_of(w, s->peer_addr, s->peer_port))
+		if (w->server.entry[s->sock].slot != XE_LOG_NONE &&
+		    w->server.nsw.conn[w->server.entry[s->sock].slot].diverged &&
+		    client_of(w, s->peer_addr, s->peer_port))
 			xe_assert(client_of(w, s->peer_addr, s->peer_port)->tainted);
 		if (n <= 0)
 			return n == 0 || n == -EAGAIN ? 0 : -1;

@@ -298,6 +298,18 @@ def test_ports_come_and_go() -> None:
     w.primary.zl(ADD, value=80)
 
 
+def test_a_port_has_one_profile() -> None:
+    w = world("granted")
+    w.primary.zl(ADD, value=3 << 16 | 21)
+    for profile in (0, 3, 63):
+        with refused_and_unchanged(w, EEXIST):
+            w.primary.zl(ADD, value=profile << 16 | 21)
+    with refused_and_unchanged(w, EINVAL):
+        w.primary.zl(REMOVE, value=3 << 16 | 21)
+    w.primary.zl(REMOVE, value=21)
+    w.primary.zl(ADD, value=63 << 16 | 21)
+
+
 def test_there_are_so_many_ports() -> None:
     w = world("granted")
     for port in range(1, PORTS + 1):
@@ -311,7 +323,7 @@ def test_there_are_so_many_ports() -> None:
 
 
 @pytest.mark.parametrize("op", [ADD, REMOVE], ids=lambda op: op.name)
-@pytest.mark.parametrize("port", [0, 65536, 1 << 16 | 80, 1 << 32 | 80, (1 << 64) - 1], ids=hex)
+@pytest.mark.parametrize("port", [0, 65536, 64 << 16 | 80, 1 << 32 | 80, (1 << 64) - 1], ids=hex)
 def test_there_is_no_such_port(op: ZlOp, port: int) -> None:
     w = world("granted")
     w.primary.zl(ADD, value=80)

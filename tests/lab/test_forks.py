@@ -9,6 +9,7 @@ import pytest
 
 from xenemu.lab.forks import Disk, ForkServer, Outcome, own_open_files, run_alone, workspace
 from xenemu.lab.point import Course, Fault, Point, can_stop_at_stores, parse
+from xenemu.lab.scenarios import SCENARIOS
 
 STORES = pytest.param(
     "stores",
@@ -112,6 +113,27 @@ def test_the_disk_goes_back_to_its_mark(tmp_path: Path) -> None:
     assert sorted(p.name for p in root.iterdir()) == ["later", "removed", "replaced"]
 
 
+def test_what_was_appended_is_cut_off_again(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    disk = Disk(root)
+    with (root / "journal").open("ab", buffering=0) as journal:
+        for line in (b"one\n", b"two\n"):
+            journal.write(line)
+            disk.mark()
+            child = os.fork()
+            if child == 0:
+                try:
+                    own_open_files(root)
+                    journal.write(b"lost\n")  # as another process of the child sees it
+                    right = (root / "journal").read_bytes().endswith(line + b"lost\n")
+                finally:
+                    os._exit(0 if right else 1)
+            assert os.waitpid(child, 0)[1] == 0
+            disk.restore()
+    assert (root / "journal").read_bytes() == b"one\ntwo\n"
+
+
 def test_a_child_writes_into_copies(tmp_path: Path) -> None:
     fd = os.open(tmp_path, os.O_TMPFILE | os.O_RDWR)
     os.write(fd, b"before")
@@ -143,3 +165,17 @@ def test_who_is_told_to_end_ends(at: str) -> None:
     with workspace() as root, pytest.raises(BrokenPipeError):
         ForkServer(course, root).run(lambda calm: points, report)
     assert len(reported) == 2
+
+
+def test_a_scenario_of_one_s_own(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from xenemu.lab.scenarios import SCENARIOS\nOWN = SCENARIOS['get']\nNONE = 1\n"
+    )
+    course, point = Course(f"{file}:OWN", "clean", 2), Point((Fault("app"),), "events", (7,))
+    assert course.played is SCENARIOS["get"]
+    assert parse(str(Outcome(course, point, None))) == (course, point)
+    assert Course(f"{file}:OWN/same-domain", "clean", 2).same_domain
+    for name in (f"{file}:NONE", f"{file}:MISSING", f"{tmp_path}/none.py:OWN", "none"):
+        with pytest.raises(ValueError, match=name):
+            Course(name, "clean", 2)

@@ -116,7 +116,7 @@ def test_a_backup_without_a_service_does_not_take_over(system: System, tmp_path:
     system.crash("kernel")
     assert system.run_until(system.protected, 30)
     assert system.now - began < 1e9
-    assert system.guests[system.primary().domid].version.service == system.config.service
+    assert system.guests[system.primary().domid].version.services == system.config.services
 
 
 def test_two_at_once(system: System, tmp_path: Path) -> None:

@@ -132,6 +132,7 @@ cdef extern from "machine.h" nogil:
         uint32_t blocks
         uint32_t blocks_free
         uint32_t generation
+        uint32_t ghosts
     struct xe_ssw_counters:
         uint64_t malformed
         uint64_t not_believed
@@ -146,6 +147,9 @@ cdef extern from "machine.h" nogil:
         uint64_t reestablished
         uint64_t tombstone_answers
         uint64_t unknown_dropped
+        uint64_t unclaimed
+        uint64_t removals
+        uint64_t removals_refused
     struct xe_host_counters:
         uint64_t hypercalls
         uint64_t unknown_hypercalls
@@ -182,6 +186,12 @@ cdef extern from "machine.h" nogil:
     int xe_machine_path_set(xe_machine *m, uint32_t ip, uint32_t domid)
     xe_ssw *xe_machine_wrapper(xe_machine *m, uint32_t domid)
     xe_store_stop *xe_machine_store_stop(xe_machine *m)
+    struct wr:
+        pass
+    enum:
+        WR_PROFILE_OWN
+        WR_PROFILES
+    int xe_machine_add_wrapper(xe_machine *m, uint32_t profile, wr *w)
     int xe_machine_nsw_attach(xe_machine *m, uint32_t domid, uint64_t gva, uint32_t extents)
     int xe_machine_add_host(xe_machine *m, uint32_t ip, const xe_link_config *link, uint64_t seed,
                             const xe_tcp_config *cfg, uint32_t *node)
@@ -191,6 +201,7 @@ cdef extern from "machine.h" nogil:
     int xe_machine_ready(xe_machine *m, uint32_t node, int *sock, unsigned *mask)
     int xe_machine_forward(xe_machine *m, uint32_t gateway, uint32_t host_addr, uint16_t host_port,
                            uint32_t guest_addr, uint16_t guest_port)
+    int xe_machine_route(xe_machine *m, uint32_t gateway)
     int xe_machine_watch(xe_machine *m, int fd, int readable, int writable)
 
     int xe_domain_create(xe_host *h, const xe_domain_config *cfg, uint32_t *domid)
@@ -219,17 +230,20 @@ cdef extern from "machine.h" nogil:
     void xe_ssw_info_ "xe_ssw_info"(const xe_ssw *s, xe_ssw_info *info)
     const xe_ssw_counters *xe_ssw_counters_ "xe_ssw_counters"(const xe_ssw *s)
 
-    void xe_sockets_protect(xe_sockets *s, uint16_t port, bint on)
+    int xe_sockets_protect(xe_sockets *s, uint16_t port, uint8_t profile)
+    int xe_sockets_passive_range(xe_sockets *s, uint16_t low, uint16_t high)
+    uint64_t xe_sock_session(const xe_sockets *s, int sock)
+    int xe_sock_listen(xe_sockets *s, uint16_t port, int backlog, uint64_t session)
+    int xe_sock_connect(xe_sockets *s, uint32_t addr, uint16_t port, uint16_t local_port,
+                        uint64_t session, xe_ns now)
+    int xe_sock_connected(xe_sockets *s, int sock)
     int xe_sock_accept(xe_sockets *s, int listener)
     long xe_sock_send(xe_sockets *s, int sock, const void *buf, size_t n, xe_ns now)
     long xe_sock_recv(xe_sockets *s, int sock, void *buf, size_t n, xe_ns now)
     int xe_sock_shutdown(xe_sockets *s, int sock, xe_ns now)
     int xe_sock_close(xe_sockets *s, int sock, xe_ns now)
     int xe_sock_drop(xe_sockets *s, int sock, xe_ns now)
-    unsigned xe_sock_poll(const xe_sockets *s, int sock)
-    int xe_tcp_listen(xe_tcp *t, uint16_t port, int backlog)
-    int xe_tcp_connect(xe_tcp *t, uint32_t addr, uint16_t port, uint16_t local_port, xe_ns now)
-    int xe_tcp_connected(xe_tcp *t, int sock)
+    unsigned xe_sock_poll(xe_sockets *s, int sock)
     int xe_tcp_info_ "xe_tcp_info"(const xe_tcp *t, int sock, xe_tcp_info *info)
     void xe_tcp_set_addr(xe_tcp *t, uint32_t addr)
     uint32_t xe_tcp_addr(const xe_tcp *t)

@@ -136,12 +136,16 @@ class Machine:
     def counters(self) -> dict[str, int]: ...
 
     # guest kernel: the north-side wrapper
+    def add_wrapper(self, address: int) -> int: ...
     def nsw_attach(self, domid: int, gva: int, extents: int) -> None:
         """The guest's NSW uses the log mapped at gva; EFAULT where it isn't mapped."""
     @property
     def stores(self) -> int: ...  # of NSW into logs, so far; 0 without XENEMU_STORE_POINTS
     def stop_at_store(self, n: int, callback: Callable[[], object]) -> None: ...
-    def nsw_protect(self, domid: int, port: int, on: bool) -> None: ...
+    def nsw_protect(self, domid: int, port: int, profile: int) -> None:
+        """Connections of the port are under that wrapper, 0: under none; ENOSPC."""
+    def passive_ports(self, domid: int, low: int, high: int) -> None:
+        """Where sessions listen that ask for any port; 0, 0: anywhere. EINVAL."""
 
     # network
     def add_host(
@@ -162,9 +166,13 @@ class Machine:
     def addr(self, node: int) -> int: ...
     def arm_timer(self, node: int, token: int, at: int) -> None:
         """XE_WORK_TIMER with this token at machine time `at`; can't be cancelled."""
-    def listen(self, node: int, port: int, backlog: int) -> int: ...
+    def listen(self, node: int, port: int, backlog: int, session: int = 0) -> int: ...
     def accept(self, node: int, sock: int) -> int: ...
-    def connect(self, node: int, ip: int, port: int, local_port: int = 0) -> int: ...
+    def session(self, node: int, sock: int) -> int:
+        """The session of an accepted connection, 0: none."""
+    def connect(
+        self, node: int, ip: int, port: int, local_port: int = 0, session: int = 0
+    ) -> int: ...
     def connected(self, node: int, sock: int) -> int:
         """0, or the errno: EINPROGRESS while the handshake runs."""
     def send(self, node: int, sock: int, data: Buffer) -> int: ...
@@ -188,6 +196,8 @@ class Machine:
         self, gateway: int, host_addr: int, host_port: int, guest_addr: int, guest_port: int
     ) -> int:
         """Host forwarding through host `gateway`; the real port."""
+    def route(self, gateway: int) -> None:
+        """Real clock: addresses off the LAN, and 127.0.0.0/8, are reached through `gateway`."""
     def watch_fd(self, fd: int, readable: bool, writable: bool) -> None: ...
     @property
     def trace_index(self) -> int: ...  # of the next record

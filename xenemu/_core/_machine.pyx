@@ -5,7 +5,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_AS_STRING, _PyByte
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.errno cimport errno
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uint8_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t, uint8_t, uintptr_t
 from libc.string cimport memset
 
 from cpython.object cimport PyObject
@@ -15,7 +15,9 @@ cdef enum:
     MAX_WORK = 256
     ESRCH = 3
     EINTR = 4
+    EEXIST = 17
     EINVAL = 22
+    ENOSPC = 28
     EOPNOTSUPP = 95
 
 HOST = XE_NODE_HOST
@@ -396,7 +398,17 @@ cdef class Machine:
         result.update(xe_host_counters_(self._h)[0])
         return result
 
-    # the north-side wrapper
+    # wrappers
+
+    def add_wrapper(self, uintptr_t address):
+        cdef int rc
+        self._open()
+        for profile in range(WR_PROFILE_OWN, WR_PROFILES):
+            rc = xe_machine_add_wrapper(self._m, profile, <wr *>address)
+            if rc != -EEXIST:
+                check(rc)
+                return profile
+        check(-ENOSPC)
 
     def nsw_attach(self, uint32_t domid, uint64_t gva, uint32_t extents):
         self._open()
@@ -419,8 +431,11 @@ cdef class Machine:
         stop.ctx = <void *>self
         stop.at = n
 
-    def nsw_protect(self, uint32_t domid, uint16_t port, bint on):
-        xe_sockets_protect(self._sockets(domid), port, on)
+    def nsw_protect(self, uint32_t domid, uint16_t port, uint8_t profile):
+        check(xe_sockets_protect(self._sockets(domid), port, profile))
+
+    def passive_ports(self, uint32_t domid, uint16_t low, uint16_t high):
+        check(xe_sockets_passive_range(self._sockets(domid), low, high))
 
     # network
 
@@ -454,20 +469,25 @@ cdef class Machine:
         self._open()
         check(xe_machine_arm_timer(self._m, node, token, at))
 
-    def listen(self, uint32_t node, uint16_t port, int backlog):
-        return check(xe_tcp_listen(self._sockets(node).tcp, port, backlog))
+    def listen(self, uint32_t node, uint16_t port, int backlog, uint64_t session=0):
+        return check(xe_sock_listen(self._sockets(node), port, backlog, session))
 
     def accept(self, uint32_t node, int sock):
         return check(xe_sock_accept(self._sockets(node), sock))
 
-    def connect(self, uint32_t node, uint32_t ip, uint16_t port, uint16_t local_port=0):
-        cdef int rc = xe_tcp_connect(self._sockets(node).tcp, ip, port, local_port, xe_machine_now(self._m))
+    def session(self, uint32_t node, int sock):
+        return xe_sock_session(self._sockets(node), sock)
+
+    def connect(self, uint32_t node, uint32_t ip, uint16_t port, uint16_t local_port=0, uint64_t session=0):
+        cdef xe_sockets *s = self._sockets(node)
+        cdef int rc = xe_sock_connect(s, ip, port, local_port, session, xe_machine_now(self._m))
         check(rc)
         xe_machine_flush(self._m, node)
+        xe_sock_connected(s, rc)  # the SYN is out: the log is told whose it is
         return rc
 
     def connected(self, uint32_t node, int sock):
-        return -xe_tcp_connected(self._sockets(node).tcp, sock)
+        return -xe_sock_connected(self._sockets(node), sock)
 
     def send(self, uint32_t node, int sock, data):
         cdef xe_sockets *s = self._sockets(node)
@@ -543,6 +563,10 @@ cdef class Machine:
                 uint16_t guest_port):
         self._open()
         return check(xe_machine_forward(self._m, gateway, host_addr, host_port, guest_addr, guest_port))
+
+    def route(self, uint32_t gateway):
+        self._open()
+        check(xe_machine_route(self._m, gateway))
 
     def watch_fd(self, int fd, bint readable, bint writable):
         self._open()

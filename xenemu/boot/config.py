@@ -1,11 +1,13 @@
 """What to boot: sizes, addresses, links, clock."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ozs import ServiceVersion
+from ozs import Service
 from xenemu.boot.kernels import KERNELS, KernelVersion
+from xenemu.boot.services import ServiceSpec, check_services
 
 PAGE = 4096
 MIB = 1 << 20
@@ -19,8 +21,8 @@ SERVICE_PORT = 80
 CONTROL_MEMORY = 64 * MIB
 PRIMARY_MEMORY = 256 * MIB
 KEEP_SECONDS = 3600.0
+MAX_FORWARDS = 1024
 NS = 1_000_000_000
-HTTPD = "xenemu.guest.programs.httpd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,9 @@ class BootConfig:
     start_seconds: float = 0.0  # that takes so long, in virtual time; in real time what it takes
     rejuvenate: float = 0.0  # the service moves to its backup every so many seconds; 0: never
     kernel: KernelVersion = KERNELS[0]
-    program: str = HTTPD
-    arguments: tuple[str, ...] | None = None  # None: those of httpd
+    specs: tuple[ServiceSpec, ...] = (ServiceSpec(),)  # the services of a primary
+    passive_ports: tuple[int, int] | None = None  # first and last: forwarded, for FTP's data
+    outward: bool = True  # in real time: guests reach this host and the real network
     max_socks: int = 0  # of each guest's TCP, a power of two; 0: the stack's default (1024)
 
     def __post_init__(self) -> None:
@@ -78,12 +81,30 @@ class BootConfig:
             raise ValueError("rejuvenation comes every so many seconds, and needs a backup")
         if not self.keep_faulty >= 0:
             raise ValueError("a faulty domain is kept for 0 seconds or more")
+        check_services(self.services)
+        self._check_forwards()
+
+    def _check_forwards(self) -> None:
+        seen: set[int] = set()
+        for forward in self.all_forwards:
+            if forward.host_port in seen:
+                raise ValueError(f"port {forward.host_port} is forwarded twice")
+            seen |= {forward.host_port} - {0}
+        if len(self.all_forwards) > MAX_FORWARDS:
+            raise ValueError(f"at most {MAX_FORWARDS} ports can be forwarded")
 
     @property
-    def service(self) -> ServiceVersion:
-        """The service that the first primary runs."""
-        given = self.arguments
-        return ServiceVersion(self.program, httpd_arguments(self.root) if given is None else given)
+    def services(self) -> tuple[Service, ...]:
+        """What the first primary runs."""
+        return tuple(spec.service(self.root) for spec in self.specs)
+
+    @property
+    def all_forwards(self) -> tuple[Forward, ...]:
+        """Those of the passive ports too."""
+        if self.passive_ports is None:
+            return self.forwards
+        low, high = self.passive_ports
+        return self.forwards + tuple(Forward(port, port) for port in range(low, high + 1))
 
     @property
     def keep_ns(self) -> int | None:
@@ -94,11 +115,6 @@ class BootConfig:
     def frames(self) -> int:
         """Machine memory: control, primary, backup, a faulty and a migrated one, the log, room."""
         return (self.control_memory + 4 * self.primary_memory + self.log) // PAGE + 8192
-
-
-def httpd_arguments(root: Path) -> tuple[str, ...]:
-    """Of the file server, and of a service that is given no others."""
-    return ("--port", str(SERVICE_PORT), str(root))
 
 
 def parse_size(text: str) -> int:
@@ -133,3 +149,19 @@ def parse_forward(text: str) -> Forward:
     if int(host) > 65535 or not 0 < int(guest) <= 65535:
         raise ValueError(f"no such port: {text!r}")
     return Forward(int(host), int(guest))
+
+
+def parse_passive_ports(text: str) -> tuple[int, int]:
+    """LOW-HIGH; ValueError."""
+    low, separator, high = text.partition("-")
+    if not separator or not low.isdecimal() or not high.isdecimal():
+        raise ValueError(f"not LOW-HIGH: {text!r}")
+    if not 0 < int(low) <= int(high) <= 65535:
+        raise ValueError(f"no such range of ports: {text!r}")
+    return int(low), int(high)
+
+
+def default_forwards(services: Sequence[Service]) -> tuple[Forward, ...]:
+    """Each service's port on the same real port; 8000 higher below 1024, where a user may not."""
+    ports = [service.port for service in services]
+    return tuple(Forward(port + 8000 if port < 1024 else port, port) for port in ports)

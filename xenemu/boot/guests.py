@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ozs import Ozs, OzsConfig, Role, ServiceVersion, StartInfo
+from ozs import Ozs, OzsConfig, Role, Service, ServiceVersion, StartInfo
 from xenemu._abi import TcpFeature
-from xenemu.boot.config import PAGE, SERVICE_PORT, BootConfig
+from xenemu.boot.config import PAGE, BootConfig
 from xenemu.boot.kernels import KernelVersion
 from xenemu.guest import Kernel, Process, xen_console
 from xenemu.machine import Machine
@@ -17,11 +17,17 @@ Note = Callable[..., None]
 class GuestVersion:
     """What a domain runs. A backup runs what its primary does, unless it is being upgraded."""
 
-    service: ServiceVersion
+    services: tuple[Service, ...]
     kernel: KernelVersion
 
+    @property
+    def service(self) -> ServiceVersion:
+        """The first service's."""
+        return self.services[0].version
+
     def __str__(self) -> str:
-        return f"{self.service} on kernel {self.kernel.name}"
+        services = " + ".join(str(each.version) for each in self.services)
+        return f"{services} on kernel {self.kernel.name}"
 
 
 @dataclass(slots=True)
@@ -36,19 +42,29 @@ class Guest:
 
     @property
     def service(self) -> Process | None:
-        """The service's process; None in the control domain."""
-        return None if self.ozs.service is None else self.ozs.service.process
+        """The first service's process; None in the control domain."""
+        return next((each.process for each in self.ozs.services.values()), None)
+
+    def service_names(self) -> list[str]:
+        """Of its services; one that does not listen is in brackets."""
+        services = self.ozs.services.items()
+        dead = [each.process is None or each.process.exited for _, each in services]
+        return [
+            f"[{name}]" if gone or self.crashed or not each.up else name
+            for gone, (name, each) in zip(dead, services, strict=True)
+        ]
 
     @property
     def failed(self) -> bool:
-        """Its service ended, or its kernel is dead."""
-        return self.crashed or (self.service is not None and self.service.exited)
+        """One of its services ended, or its kernel is dead."""
+        processes = [each.process for each in self.ozs.services.values()]
+        return self.crashed or any(each is not None and each.exited for each in processes)
 
     @property
     def version(self) -> GuestVersion:
         """What runs there."""
-        assert self.ozs.service is not None
-        return GuestVersion(self.ozs.service.version, self.kernel_version)
+        services = tuple(each.service for each in self.ozs.services.values())
+        return GuestVersion(services, self.kernel_version)
 
 
 def build_guest(
@@ -96,7 +112,8 @@ def build_guest(
         lambda name, **details: note(domid, name, **details),
     )
     if role is not Role.CONTROL:
-        ozs.run_service(version.service, SERVICE_PORT)
+        machine.domain(domid).passive_ports(*config.passive_ports or (0, 0))
+        ozs.run_services(version.services)
     return Guest(domid, kernel, ozs, version.kernel)
 
 

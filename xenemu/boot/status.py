@@ -1,6 +1,6 @@
 """What `list` shows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
@@ -23,7 +23,7 @@ class DomainStatus:
     """One line of `list`. Memory in bytes; log use in percent, -1 without a log.
 
     `kept`: why a retired domain still lives, "faulty" or "migrated", else empty; `kept_seconds`:
-    for how long, None without a limit.
+    for how long, None without a limit. `services`: by name, those that do not listen in brackets.
     """
 
     id: int
@@ -37,6 +37,7 @@ class DomainStatus:
     log_percent: float
     kept: str
     kept_seconds: float | None
+    services: list[str]
 
     def as_dict(self) -> dict[str, object]:
         """JSON-ready."""
@@ -52,7 +53,11 @@ def state_of(info: dict[str, int]) -> str:
 
 
 def collect(
-    source: Source, role: Callable[[int], str], kept: Callable[[int], Kept | None], now: int
+    source: Source,
+    role: Callable[[int], str],
+    kept: Callable[[int], Kept | None],
+    services: Mapping[int, list[str]],
+    now: int,
 ) -> list[DomainStatus]:
     """All domains, by id. `now`: machine time, ns."""
     result = []
@@ -73,6 +78,7 @@ def collect(
                 log_percent=percent,
                 kept=reason(keeping),
                 kept_seconds=remaining(keeping, now),
+                services=services.get(domid, []),
             )
         )
     return result

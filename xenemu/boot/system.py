@@ -9,14 +9,16 @@ import functools
 import importlib
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from ozs import Role
+from ozs import Role, Service, ServiceManager
 from vzs import DiagnosisPolicy, EventLog, RecoveryPolicy, RestartPolicy, Vzs, describe
-from xenemu.boot.config import CONTROL_IP, GATEWAY_IP, SERVICE_IP, BootConfig
+from xenemu.boot.config import CONTROL_IP, SERVICE_IP, BootConfig
 from xenemu.boot.console import Consoles
 from xenemu.boot.cores import Cores
 from xenemu.boot.crash import Crash, InjectedError, parse_crash
 from xenemu.boot.destroy import destroy
+from xenemu.boot.gateway import Gateway
 from xenemu.boot.guests import Guest, GuestVersion, build_guest, create_domain
 from xenemu.boot.recorder import Recorder
 from xenemu.boot.rejuvenate import Rejuvenation
@@ -29,7 +31,6 @@ from xenemu.machine import HOST, Machine
 from xenemu.vmm import Event, PairState, Vmm
 
 NS = 1_000_000_000
-LOCALHOST = 0x7F000001
 BOOT_SECONDS = 60.0
 Done = Callable[[int, str], None]
 Listener = Callable[[Event], None]
@@ -51,6 +52,7 @@ class System:
         self._published = 0
         self._running: dict[int, list[Done]] = {}
         self._upgrade: Upgrade | None = None
+        self.gateway: Gateway | None = None
         self.machine = Machine(frames=config.frames, seed=config.seed, real=config.real)
         self.recorder = Recorder(self.machine, self.log)
         try:
@@ -61,14 +63,10 @@ class System:
 
     def _assemble(self) -> None:
         config, machine = self.config, self.machine
-        self.gateway = machine.add_host(GATEWAY_IP, seed=config.seed)
-        timers = Timers(self.gateway)
-        machine.attach(self.gateway, timers)
-        if config.real:
-            for forward in config.forwards:
-                self.ports[forward.guest_port] = machine.core.forward(
-                    self.gateway.id, LOCALHOST, forward.host_port, SERVICE_IP, forward.guest_port
-                )
+        self.gateway = Gateway(machine, config)
+        self.ports = self.gateway.ports
+        timers = Timers(self.gateway.node)
+        machine.attach(self.gateway.node, timers)
         toolstack = HostToolstack(machine, timers, self.log, self._start_backup, self._ended)
         self.vmm = Vmm(machine.core, toolstack)
         policy = RecoveryPolicy(
@@ -79,10 +77,22 @@ class System:
         machine.attach_vmm(VmmWork(self.vmm))
         self.control = create_domain(machine, config.control_memory, privileged=True, ip=CONTROL_IP)
         first = create_domain(machine, config.primary_memory, log=config.log, ip=SERVICE_IP)
-        version = GuestVersion(config.service, config.kernel)
+        services = tuple(map(self._with_profile, config.services))
+        version = GuestVersion(services, config.kernel)
         self._build(self.control, Role.CONTROL, version)
         self._build(first, Role.PRIMARY, version)
         self._first = first
+
+    def _with_profile(self, service: Service) -> Service:
+        if not service.own:
+            return service
+        from ozs.ftapi import load_profile
+
+        try:
+            wrapper = load_profile(service.own, service.port)
+        except ValueError as error:
+            raise OSError(errno.EINVAL, str(error)) from error
+        return replace(service, profile=self.machine.add_wrapper(wrapper.address, wrapper))
 
     def __enter__(self) -> "System":
         return self
@@ -93,6 +103,8 @@ class System:
     def close(self) -> None:
         """Ends everything. Idempotent."""
         self.cores.write()
+        if self.gateway is not None:
+            self.gateway.close()
         self.machine.close()
         self.guests.clear()
 
@@ -164,9 +176,10 @@ class System:
         """
         primary = self.guests[self._first]
         if not self.run_until(lambda: primary.ozs.service_up or primary.failed, BOOT_SECONDS):
-            raise OSError(errno.ETIMEDOUT, "the service of the primary does not start")
+            late = next(each for each in primary.ozs.services.values() if not each.up).service
+            raise OSError(errno.ETIMEDOUT, f"{late.name} does not listen on port {late.port}")
         if primary.failed:
-            raise OSError(errno.EIO, "the service of the primary ended: " + self._last_console())
+            raise OSError(errno.EIO, "a service of the primary ended: " + self._last_console())
         report(self._line(self._first, "service is up"))
         if not self.config.backup:
             return
@@ -225,28 +238,30 @@ class System:
         healthy = not primary.failed and not self.machine.core.kernel_fault(primary.domid)
         return healthy and pair is not None and pair.state.name == "SUSPENDED"
 
-    def crash(self, what: str, how: str = "") -> int:
+    def crash(self, what: str, how: str = "", service: str = "") -> int:
         """Injects a fault (xenemu.boot.crash); the domain that got it.
 
-        `what`: app or kernel of the current primary, or backup. ValueError for an unknown kind;
-        OSError(ESRCH) when what is to crash does not run.
+        `what`: app (`service`, or the first) or kernel of the current primary, or backup.
+        ValueError for an unknown kind; OSError: ESRCH when what is to crash does not run, ENOENT
+        for an unknown service.
         """
         crash = parse_crash(what, how)
         guest = self.backup() if what == "backup" else self.primary()
         pair = self.vmm.pair(guest.domid)
+        manager = guest.ozs.find_service(service or next(iter(guest.ozs.services), ""))
         fenced = pair is not None and pair.old_primary == guest.domid
         dead = guest.failed if what == "app" else guest.crashed
         if fenced or dead or self.machine.core.kernel_fault(guest.domid):
             raise OSError(errno.ESRCH, f"the {what} to crash does not run")
         self.vmm.emit("crash-injected", guest.domid, kind=what, how=crash.how)
         if what == "app":
-            self._crash_app(guest, crash)
+            self._crash_app(guest, manager, crash)
         else:
             self._crash_kernel(guest, crash)
         return guest.domid
 
-    def _crash_app(self, guest: Guest, crash: Crash) -> None:
-        service = guest.service
+    def _crash_app(self, guest: Guest, manager: ServiceManager, crash: Crash) -> None:
+        service = manager.process
         assert service is not None
         if crash.how == "exit":
             guest.kernel.sys_exit(service.pid, 1)
@@ -268,7 +283,9 @@ class System:
 
     def list(self) -> list[DomainStatus]:
         """All domains, zombies included."""
-        return collect(self.machine.core, self._role, self.vzs.diagnosis.find, self.now)
+        kept = self.vzs.diagnosis.find
+        names = {domid: guest.service_names() for domid, guest in self.guests.items()}
+        return collect(self.machine.core, self._role, kept, names, self.now)
 
     def find(self, name: str) -> int:
         """A domain by id, or by role; OSError(ESRCH)."""
@@ -358,6 +375,8 @@ class System:
     def _build(self, domid: int, role: Role, version: GuestVersion) -> None:
         self.consoles.start(domid)
         guest = build_guest(self.machine, self.config, domid, role, self._note, version)
+        if self.gateway is not None and self.gateway.names is not None:
+            guest.kernel.lookup = self.gateway.names.lookup
         guest.kernel.core_hook = functools.partial(self.cores.take, domid)
         guest.kernel.syscalls["reboot"] = lambda _process, name="": self.versions.reboot(
             domid, name

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xenemu.boot.config import SERVICE_PORT
+from ozs import Service
 from xenemu.boot.kernels import kernel_version
 from xenemu.boot.wait import Wait
 from xenemu.guest import ip_text
@@ -49,6 +49,7 @@ class UpgradeRequest:
     """What is to be another one; None stays. `reload`: the same program, its modules loaded anew.
     Nothing at all: the service moves to its backup.
 
+    `service`: which one, of several; it may be left out where there is one.
     `check`: a path that must answer below 400; "": the service only has to accept; None: no check.
     """
 
@@ -57,6 +58,7 @@ class UpgradeRequest:
     kernel: str | None = None
     reload: bool = False
     check: str | None = ""
+    service: str = ""
 
     @property
     def restarts(self) -> bool:
@@ -122,6 +124,7 @@ class Upgrade:
         if request.kernel is not None:
             kernel_version(request.kernel)
         self.primary = system.primary().domid
+        self._services = self._chosen()
         pair = self._vmm.pair(self.primary)
         if pair is None or not pair.backup:
             raise OSError(errno.ENOENT, "there is no backup")
@@ -131,6 +134,13 @@ class Upgrade:
         self._forget = system.listen(self._event)
         self._procedure = self._run()
         self._advance()
+
+    def _chosen(self) -> list[Service]:
+        """The services that are to be another version, or at least checked. OSError."""
+        ozs, request = self._system.guests[self.primary].ozs, self._request
+        if request.service or request.restarts or request.check:
+            return [ozs.find_service(request.service).service]
+        return [each.service for each in ozs.services.values()]
 
     # driving
 
@@ -209,17 +219,20 @@ class Upgrade:
             await self._command(self.backup, "service", "restart", *self._service())
         if self._request.check is not None:
             address = ip_text(self._vmm.domain(self.backup).ip)
-            words = [address, str(SERVICE_PORT), self._request.check]
-            await self._command(self._system.control, "check", *filter(None, words))
+            for service in self._services:
+                words = [address, str(service.port), self._request.check]
+                await self._command(self._system.control, "check", *filter(None, words))
         await self._command(self.primary, "zlctl", "change-backup-ip", "primary")
 
     def _service(self) -> tuple[str, ...]:
         """Words of `service restart`."""
-        if self._request.program is None and self._request.arguments is None:
-            return ()
-        now = self._system.versions.of(self.primary).service
+        now, several = self._services[0], len(self._system.guests[self.primary].ozs.services) > 1
         program, arguments = self._request.program, self._request.arguments
-        return (program or now.program, *(now.arguments if arguments is None else arguments))
+        if program is None and arguments is None:
+            return (now.name,) if several else ()
+        named = f"{now.name}=" if several else ""
+        words = now.version.arguments if arguments is None else arguments
+        return (named + (program or now.version.program), *words)
 
     async def _reboot(self, version: str) -> None:
         """The backup is destroyed, the primary's OZS boots another one with this kernel."""

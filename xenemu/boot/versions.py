@@ -32,12 +32,12 @@ class Versions:
         kernels, services = [], []
         for each in (domid, other):
             guest = self._guests.get(each)
-            if guest is None or guest.ozs.service is None:
+            if guest is None or not guest.ozs.services:
                 return False
             kernels.append(guest.version.kernel)
-            services.append(guest.ozs.service.status().version)
-        same = services[0] == services[1] and services[0].sources is services[1].sources
-        return kernels[0] != kernels[1] or not same
+            services.append([status.version for status in guest.ozs.service_status()])
+        sources = [[id(version.sources) for version in versions] for versions in services]
+        return kernels[0] != kernels[1] or services[0] != services[1] or sources[0] != sources[1]
 
     def promote(self, primary: int, backup: int) -> None:
         """Clients have seen `backup`: what is booted for `primary` from now on is as it is."""
@@ -54,7 +54,7 @@ class Versions:
         pair = self._vmm.pair(primary)
         if chosen is None or pair is None or pair.state is not PairState.BOOTING:
             return version
-        return GuestVersion(version.service, chosen)
+        return GuestVersion(version.services, chosen)
 
     def reboot(self, domid: int, name: str = "") -> None:
         """A backup is destroyed, and the next one of its primary gets the kernel version `name`

@@ -14,19 +14,20 @@ import click
 from xenemu import __version__
 from xenemu.boot import (
     CONTROL_MEMORY,
-    HTTPD,
     KERNELS,
     PRIMARY_MEMORY,
     BootConfig,
+    default_forwards,
     kernel_version,
     parse_forward,
     parse_keep,
+    parse_passive_ports,
     parse_size,
 )
 from xenemu.cli.client import TIMEOUT_SECONDS, ControlClient
 from xenemu.cli.output import event_line, print_domains
 from xenemu.cli.rundir import check_name, socket_path
-from xenemu.cli.service_option import args_option, kernel_option, service_option
+from xenemu.cli.service_option import args_option, kernel_option, services_option, specs_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -111,12 +112,16 @@ def _config(
     core_dir: Path | None,
     recover: str,
     rejuvenate: float,
-    service: str | None,
+    services: tuple[str, ...],
     args: tuple[str, ...],
     kernel: str | None,
+    passive_ports: str | None,
+    outward: bool,
 ) -> BootConfig:
     """The BootConfig of the options; click.BadParameter."""
     sizes: dict[str, int] = {}
+    specs = specs_of(services, args)
+    root = root.resolve()
     try:
         for item in memory:
             domain, separator, size = item.partition("=")
@@ -124,8 +129,9 @@ def _config(
                 raise ValueError(f"not DOMAIN=SIZE with control or primary: {item!r}")
             sizes[domain] = parse_size(size)
         return BootConfig(
-            root=root.resolve(),
-            forwards=tuple(parse_forward(item) for item in forward),
+            root=root,
+            forwards=tuple(parse_forward(item) for item in forward)
+            or default_forwards([spec.service(root) for spec in specs]),
             log=parse_size(log),
             seed=seed,
             backup=backup,
@@ -134,8 +140,9 @@ def _config(
             core_dir=core_dir,
             rejuvenate=rejuvenate,
             same_domain=recover == "same-domain",
-            program=service or HTTPD,
-            arguments=args or None,
+            specs=specs,
+            passive_ports=parse_passive_ports(passive_ports) if passive_ports else None,
+            outward=outward,
             kernel=kernel_version(kernel) if kernel else KERNELS[0],
             control_memory=sizes.get("control", CONTROL_MEMORY),
             primary_memory=sizes.get("primary", PRIMARY_MEMORY),
@@ -156,10 +163,21 @@ def _config(
 @click.option(
     "--forward",
     multiple=True,
-    default=("8080:80",),
     metavar="HOSTPORT:PORT",
-    show_default=True,
-    help="Real port of 127.0.0.1 to a port of the service's address. Repeatable; 0: any.",
+    help="Real port of 127.0.0.1 to a port of the services' address. Repeatable; 0: any. Default: "
+    "each service's port, below 1024 with 8000 added (8080:80).",
+)
+@click.option(
+    "--passive-ports",
+    metavar="LOW-HIGH",
+    help="Forward these ports as they are; services that listen for a client, as FTP does for "
+    "passive transfers, get one of them.",
+)
+@click.option(
+    "--outward/--no-outward",
+    default=True,
+    help="Whether guests reach real servers: this host as 10.0.1.1 or localhost, others by "
+    "address and name.",
 )
 @click.option(
     "--memory",
@@ -206,7 +224,7 @@ def _config(
     metavar="SECONDS",
     help="The service moves to its fresh backup that often, without ending a connection.",
 )
-@service_option
+@services_option
 @args_option
 @kernel_option
 @click.option("--demo", is_flag=True, help="Crash everything under a real client, then end.")
@@ -223,15 +241,17 @@ def boot(
     core_dir: Path | None,
     recover: str,
     rejuvenate: float,
-    service: str | None,
+    services: tuple[str, ...],
     args: tuple[str, ...],
     kernel: str | None,
+    passive_ports: str | None,
+    outward: bool,
     demo: bool,
 ) -> None:
     """Boots control, primary and backup domain, and serves until Ctrl-C or `stop`."""
     config = _config(
         root, forward, memory, log, seed, backup, pcap, keep_faulty, core_dir, recover,
-        rejuvenate, service, args, kernel,
+        rejuvenate, services, args, kernel, passive_ports, outward,
     )  # fmt: skip
     if os.getcwd() not in sys.path:  # for --service MODULE, of an upgrade too
         sys.path.append(os.getcwd())
@@ -328,8 +348,9 @@ def exec_(name: str, domain: str, command: tuple[str, ...]) -> None:
     Commands: ps, ifconfig, kill, stop, uname, core [PID], run PROGRAM [ARGUMENT]..., connect
     ADDRESS PORT; zlctl with ins-auth DOMAIN, boot-backup,
     change-backup-ip [primary|own], suspend-backup, wakeup-backup, migrate; service status, or
-    restart [PROGRAM [ARG...]], in a backup; reboot [VERSION], of a backup with another kernel;
-    check ADDRESS [PORT] [PATH], which connects, and with PATH wants a GET to end below 400.
+    restart [[NAME=]PROGRAM|NAME [ARG...]], in a backup; reboot [VERSION], of a
+    backup with another kernel; check ADDRESS [PORT] [PATH], which connects, and with PATH wants a
+    GET to end below 400.
     """
     with client(name) as control:
         result = control.call("exec", domain=domain, argv=list(command))

@@ -22,6 +22,7 @@ EPILOG = "\n\n".join(
 @name_option
 @click.argument("what", type=click.Choice(list(HOWS)))
 @click.option("--how", default="", metavar="HOW", help="The kind of fault; see below.")
+@click.option("--service", default="", metavar="NAME", help="Which app; the first if not given.")
 @click.option(
     "--every",
     type=click.FloatRange(min=0, min_open=True),
@@ -32,18 +33,26 @@ EPILOG = "\n\n".join(
 @json_option
 @command_errors
 def crash(
-    name: str, what: str, how: str, every: float | None, count: int | None, as_json: bool
+    name: str,
+    what: str,
+    how: str,
+    service: str,
+    every: float | None,
+    count: int | None,
+    as_json: bool,
 ) -> None:
-    """Crashes the service or the kernel of the current primary, or the backup."""
+    """Crashes a service or the kernel of the current primary, or the backup."""
     try:
         parse_crash(what, how)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--how") from None
+    if service and what != "app":
+        raise click.UsageError("--service goes with app")
     if count is not None and every is None:
         raise click.UsageError("--count needs --every")
 
     def inject(number: int, patient: bool) -> None:
-        waited = _inject(name, what, how, number, patient, as_json)
+        waited = _inject(name, what, how, service, number, patient, as_json)
         if every is not None and (count is None or number < count):
             time.sleep(max(0.0, every - waited))
 
@@ -56,14 +65,16 @@ def crash(
         return
 
 
-def _inject(name: str, what: str, how: str, number: int, patient: bool, as_json: bool) -> float:
+def _inject(
+    name: str, what: str, how: str, service: str, number: int, patient: bool, as_json: bool
+) -> float:
     """One fault; `patient`: waits until there is something to crash. The seconds it waited."""
     began = time.monotonic()
     told = False
     while True:
         try:
             with client(name) as control:
-                result = control.call("crash", what=what, how=how)
+                result = control.call("crash", what=what, how=how, service=service)
             break
         except OSError as error:
             waited = time.monotonic() - began

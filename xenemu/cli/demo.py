@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from xenemu.boot import (
-    HTTPD,
     BootConfig,
     Forward,
     Outcome,
+    ServiceSpec,
     System,
     UpgradeRequest,
     UpgradeResult,
@@ -207,10 +207,10 @@ def run_demo(config: BootConfig, name: str, report: Report) -> int:
         config = dataclasses.replace(
             config,
             root=root,
-            forwards=(Forward(0, config.forwards[0].guest_port),),
+            forwards=(Forward(0, 80),),
+            passive_ports=None,
             backup=True,
-            program=HTTPD,
-            arguments=None,
+            specs=(ServiceSpec(),),
         )
         try:
             with running(config, name, report, stop) as system:

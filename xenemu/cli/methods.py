@@ -69,8 +69,9 @@ class Methods:
 
     def _crash(self, call: Call, params: Params) -> None:
         how = text(params, "how") if "how" in params else ""
+        service = text(params, "service") if "service" in params else ""
         crash = parse_crash(text(params, "what"), how)
-        call.result({"domain": self._system.crash(crash.what, how), "how": crash.how})
+        call.result({"domain": self._system.crash(crash.what, how, service), "how": crash.how})
 
     def _pause(self, call: Call, params: Params) -> None:
         domid = self._system.find(text(params, "domain"))

@@ -6,6 +6,7 @@ COLUMNS = (
     ("id", "ID"),
     ("name", "NAME"),
     ("role", "ROLE"),
+    ("services", "SERVICES"),
     ("state", "STATE"),
     ("memory", "MEMORY"),
     ("ip", "IP"),
@@ -20,6 +21,8 @@ def cell(key: str, value: Any) -> str:
     """One value of a table."""
     if key == "memory":
         return f"{value / (1 << 20):.0f}M"
+    if key == "services":
+        return " ".join(value) or "-"
     if key == "log_percent":
         return "-" if value < 0 else f"{value:.1f}%"
     return str(value)

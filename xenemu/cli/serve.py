@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from types import FrameType
 
-from xenemu.boot import BootConfig, Capture, System, collect_rarely
+from xenemu.boot import BootConfig, Capture, Profile, System, collect_rarely
 from xenemu.cli.methods import Methods
 from xenemu.cli.rundir import socket_path
 from xenemu.cli.server import ControlServer, listen
@@ -95,7 +95,12 @@ def boot(system: System, report: Report, stop: Stop) -> None:
 
 
 def url(system: System) -> str:
-    """Where the service is: the first forwarded port."""
+    """Where the services are, those that are forwarded; else, the first forwarded port."""
     if not system.ports:
         raise OSError(errno.EINVAL, "nothing is forwarded")
-    return f"http://127.0.0.1:{next(iter(system.ports.values()))}/"
+    found = [
+        f"{'ftp' if service.profile is Profile.FTP else 'http'}://127.0.0.1:{port}/"
+        for service in system.config.services
+        if (port := system.ports.get(service.port))
+    ]
+    return " ".join(found) or f"http://127.0.0.1:{next(iter(system.ports.values()))}/"

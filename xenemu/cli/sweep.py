@@ -26,7 +26,7 @@ from xenemu.lab.point import (
     parse,
 )
 from xenemu.lab.pool import Pool
-from xenemu.lab.scenarios import LINKS, SCENARIOS
+from xenemu.lab.scenarios import LINKS, SCENARIOS, scenario_of
 from xenemu.lab.versions import VERSIONS
 
 FAULTS = 1000  # when nothing says how many
@@ -255,14 +255,16 @@ def sweep(
 ) -> None:
     """Faults at chosen instants of the built-in scenarios, all of them or those named.
 
-    Scenarios: get, put, echo, keep-alive, half-close, read-on, other-answer, idle, many. Ends
-    with 1 if any property was violated, and says for each how to replay it; with 130 after Ctrl-C.
-    Of repeated faults that left nobody to take over, which the host says loudly, only wrong bytes
-    are violations.
+    Scenarios: get, put, echo, keep-alive, half-close, read-on, other-answer, idle, many; your own
+    is FILE.py:NAME. Ends with 1 if any property was violated, and says for each how to replay it;
+    with 130 after Ctrl-C. Of repeated faults that left nobody to take over, which the host says
+    loudly, only wrong bytes are violations.
     """
-    unknown = [name for name in scenarios if name not in SCENARIOS]
-    if unknown:
-        raise click.UsageError(f"no scenario {unknown[0]!r}: {', '.join(SCENARIOS)}")
+    for name in scenarios:
+        try:
+            scenario_of(name)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
     if replayed is not None and (scenarios or faults or every or seconds):
         raise click.UsageError("--replay runs one point: nothing else chooses any")
     if pcap is not None and replayed is None:

@@ -59,7 +59,7 @@ def upgrade(
         raise click.UsageError("one of --service, --root, --arg, --kernel, --reload is needed")
     params: dict[str, Any] = {"reload": reload, "check": None if no_check else check or ""}
     if service is not None:
-        params["program"] = service
+        params["service"] = service
     if root is not None or args:
         params["arguments"] = list(args) if root is None else list(httpd_arguments(root.resolve()))
     if kernel is not None:

@@ -1,14 +1,28 @@
 """The control socket's `upgrade`: a notification for each step, the result at the end."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from xenemu.boot import System, UpgradeRequest, UpgradeResult, UpgradeStep
 from xenemu.cli.server import Call
 
 
-def request_of(params: dict[str, Any]) -> UpgradeRequest:
-    """The parameters' request. TypeError for others, or of another type."""
+def request_of(params: dict[str, Any], services: Sequence[str]) -> UpgradeRequest:
+    """The parameters' request. TypeError for others, or of another type.
+
+    `service`: NAME (loaded anew if nothing else is asked for), NAME=PROGRAM, or PROGRAM.
+    """
     values = dict(params)
+    word = values.pop("service", None)
+    if not isinstance(word, str | None):
+        raise TypeError("service is not a string")
+    if word:
+        name, separator, program = word.partition("=")
+        if name in services:
+            values["service"] = name
+            values |= {"program": program} if separator else {}
+        else:
+            values["program"] = word
     arguments = values.pop("arguments", None)
     if arguments is not None:
         if not isinstance(arguments, list) or not all(isinstance(a, str) for a in arguments):
@@ -16,6 +30,8 @@ def request_of(params: dict[str, Any]) -> UpgradeRequest:
         values["arguments"] = tuple(arguments)
     if not isinstance(values.get("reload", False), bool):
         raise TypeError("reload is a boolean")
+    if "service" in values and not {"program", "arguments", "kernel"} & values.keys():
+        values["reload"] = True
     for key in ("program", "kernel", "check"):
         if not isinstance(values.get(key), str | None):
             raise TypeError(f"{key} is not a string")
@@ -42,7 +58,7 @@ def result_as_dict(result: UpgradeResult) -> dict[str, object]:
 def start_upgrade(system: System, call: Call, params: dict[str, Any]) -> None:
     """Begins one; the call is answered at its end. OSError, TypeError."""
     system.upgrade(
-        request_of(params),
+        request_of(params, list(system.primary().ozs.services)),
         lambda step: call.notify("upgrade", step_as_dict(step)),
         lambda result: call.result(result_as_dict(result)),
     )

@@ -9,7 +9,7 @@ from xenemu.guest.overlay import module_name
 from xenemu.guest.process import Process, ProcessState
 from xenemu.guest.socket import GuestSocket, ip_number, ip_text
 from xenemu.guest.xen_console import xen_console
-from xenemu.machine import Domain, HostNode, Node
+from xenemu.machine import Domain, HostNode, Node, extension_path, include_dir
 
 __all__ = [
     "ARG_BASE",
@@ -25,7 +25,9 @@ __all__ = [
     "ProcessState",
     "core_lines",
     "current_process",
+    "extension_path",
     "failure",
+    "include_dir",
     "ip_number",
     "ip_text",
     "module_name",

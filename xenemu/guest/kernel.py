@@ -31,6 +31,7 @@ ExitHook = Callable[[Process, int], None]
 SocketCallHook = Callable[[Process, str, bool], None]
 CoreHook = Callable[[Core], None]
 ListenHook = Callable[[Process, int], None]
+Lookup = Callable[[str, Callable[[list[str] | OSError], None]], None]
 
 
 class Kernel:
@@ -58,6 +59,7 @@ class Kernel:
         self.processes: dict[int, Process] = {}
         self.sockets: dict[int, GuestSocket] = {}
         self.hosts: dict[str, int] = {}
+        self.lookup: Lookup | None = None  # names that are not in `hosts`; None: no DNS
         self.syscalls: dict[str, Callable[..., Any]] = {}
         self.commands: dict[str, Program] = dict(COMMANDS)
         self.sys_exit_hooks: list[ExitHook] = []

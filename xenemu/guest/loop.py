@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from xenemu.guest.resolver import getaddrinfo, getnameinfo
+from xenemu.guest.resolver import getnameinfo, resolve
 from xenemu.guest.selector import GuestSelector
 from xenemu.guest.socket import SelfPipe
 
@@ -174,8 +174,8 @@ class GuestLoop(asyncio.SelectorEventLoop):
         proto: int = 0,
         flags: int = 0,
     ) -> list[Any]:
-        """Without DNS."""
-        return getaddrinfo(self.process.kernel, host, port, family, type, proto, flags)
+        """Names are looked up where the kernel can."""
+        return await resolve(self.process, host, port, family, type, flags)
 
     async def getnameinfo(self, sockaddr: Any, flags: int = 0) -> tuple[str, str]:
         """Without DNS."""

@@ -13,7 +13,7 @@ import socket as host
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from xenemu.guest import _current
+from xenemu.guest import _current, session
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -120,7 +120,7 @@ class GuestSocket(RealSocket):
         if self._sock >= 0:
             _fail(errno.EINVAL)
         port = self._bound[1] if self._bound is not None else 0
-        self._sock = self._node.listen(port, max(1, backlog))
+        self._sock = self._node.listen(port, max(1, backlog), session.current())
         self._listening = True
         self._process.kernel.sockets[self._sock] = self
         self._done("listen")
@@ -133,6 +133,7 @@ class GuestSocket(RealSocket):
         if not self._listening:
             _fail(errno.EINVAL)
         child = self._node.accept(sock)
+        session.enter(self._node.session(child))
         conn = RealSocket.__new__(GuestSocket)
         conn._setup(self._process, child, self._bound)
         self._done("accept")
@@ -154,7 +155,9 @@ class GuestSocket(RealSocket):
             return {0: errno.EISCONN, errno.EINPROGRESS: errno.EALREADY}.get(code, code)
         local_port = self._bound[1] if self._bound is not None else 0
         try:
-            self._sock = self._node.connect(ip_number(address[0]), int(address[1]), local_port)
+            self._sock = self._node.connect(
+                ip_number(address[0]), int(address[1]), local_port, session.current()
+            )
         except OSError as error:
             return error.errno or errno.EIO
         self._process.kernel.sockets[self._sock] = self

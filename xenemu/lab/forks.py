@@ -3,7 +3,8 @@
 The parent runs the course forward. At each point it forks; the child takes the fault, runs to
 its end, is judged, and says through a pipe how it went; then the parent goes on. Children run
 one at a time, so that each finds the disk as the parent left it: what a child has stored is
-undone after it, and a file that was open at the fork for writing is copied for the child.
+undone after it, and a file that was open at the fork for writing is copied for the child, but for
+one that is only appended to: that is cut off again.
 
 A child is what a run from the beginning with the same point would be, event for event. There
 must be no other thread in the process.
@@ -74,10 +75,12 @@ class Disk:
         self._kept = root.with_name(root.name + ".kept")
         self._kept.mkdir()
         self._inodes: dict[str, int] = {}
+        self._sizes: dict[str, int] = {}
 
     def mark(self) -> None:
         """The state to go back to."""
         found = {entry.name: entry.inode() for entry in os.scandir(self._root)}
+        self._sizes = {name: (self._root / name).stat().st_size for name in found}
         for name in self._inodes.keys() - found.keys():
             (self._kept / name).unlink()
         for name, inode in found.items():
@@ -87,7 +90,7 @@ class Disk:
         self._inodes = found
 
     def restore(self) -> None:
-        """Back to the mark. Files are replaced as a whole, or not at all."""
+        """Back to the mark. Files are replaced as a whole, appended to, or left as they are."""
         found = {entry.name: entry.inode() for entry in os.scandir(self._root)}
         for name, inode in found.items():
             if self._inodes.get(name) != inode:
@@ -95,6 +98,8 @@ class Disk:
         for name, inode in self._inodes.items():
             if found.get(name) != inode:
                 os.link(self._kept / name, self._root / name)
+            if (self._root / name).stat().st_size > self._sizes[name]:
+                os.truncate(self._root / name, self._sizes[name])
 
 
 def own_open_files(root: Path) -> None:
@@ -107,7 +112,8 @@ def own_open_files(root: Path) -> None:
                 flags = int(info.read().split("flags:")[1].split()[0], 8)
         except OSError:  # the descriptor of the listing itself
             continue
-        if name.startswith(f"{root}/") and flags & os.O_ACCMODE != os.O_RDONLY:
+        written = flags & os.O_ACCMODE != os.O_RDONLY and not flags & os.O_APPEND
+        if name.startswith(f"{root}/") and written:
             _replace_by_copy(fd, root)
 
 

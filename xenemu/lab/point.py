@@ -15,7 +15,7 @@ import errno
 from dataclasses import dataclass
 
 from xenemu.boot import System, Upgrade, parse_crash
-from xenemu.lab.scenarios import LINKS, SCENARIOS, Scenario
+from xenemu.lab.scenarios import LINKS, Scenario, scenario_of
 from xenemu.lab.versions import VERSIONS, request
 from xenemu.machine import Machine
 
@@ -94,16 +94,18 @@ class Course:
 
     def __post_init__(self) -> None:
         """Raises ValueError."""
-        name, _, way = self.scenario.partition("/")
-        if name not in SCENARIOS or way not in ("", SAME_DOMAIN):
-            raise ValueError(f"no scenario {self.scenario!r}")
+        scenario_of(self._name)
         if self.link not in LINKS:
             raise ValueError(f"no link {self.link!r}")
 
     @property
     def played(self) -> Scenario:
         """The scenario."""
-        return SCENARIOS[self.scenario.partition("/")[0]]
+        return scenario_of(self._name)
+
+    @property
+    def _name(self) -> str:
+        return self.scenario.removesuffix(f"/{SAME_DOMAIN}")
 
     @property
     def same_domain(self) -> bool:
@@ -140,7 +142,7 @@ class Point:
 
 def parse(text: str) -> tuple[Course, Point]:
     """What `course:point` says; ValueError."""
-    fields = text.split(":")
+    fields = text.rsplit(":", 5)
     if len(fields) != 6:
         raise ValueError(f"not SCENARIO:LINK:SEED:KIND:AT:INDEX: {text!r}")
     scenario, link, seed, kinds, at, places = fields

@@ -1,13 +1,18 @@
 """The built-in scenarios: a client side, a service, and what must be there at the end."""
 
 import asyncio
+import importlib.util
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 from xenemu.boot import Link
-from xenemu.lab import clients
+from xenemu.lab import clients, end_servers, kv_client, proxy_clients
 from xenemu.lab.clients import FILE, OTHER, SIZE, SMALL, UPLOAD, Client, Report
-from xenemu.lab.services import READ, content
+from xenemu.lab.end_servers import EndServer
+from xenemu.lab.services import PORT, READ, content
 
 Files = Callable[[int], dict[str, bytes]]
 HTTPD = "xenemu.guest.programs.httpd"
@@ -61,6 +66,8 @@ class Scenario:
     files: Files = no_files
     stored: Files = no_files
     diverges: bool = False
+    profile: str | None = None  # of the service's author, as load_profile takes it
+    servers: tuple[EndServer, ...] = ()  # on hosts of their own, at proxy_clients.SERVERS
 
     def program_of(self, seed: int, report: Report) -> Callable[[list[str]], object]:
         """The client as a guest program; it ends with 1 when its connection did not last."""
@@ -77,6 +84,7 @@ class Scenario:
 
 
 ECHO = "xenemu.lab.services:echo"
+KV = Path(__file__).parents[2] / "examples" / "kv"
 SCENARIOS = {
     "get": Scenario(clients.get, files=served),
     "put": Scenario(clients.put, stored=one_upload),
@@ -89,4 +97,38 @@ SCENARIOS = {
     ),
     "idle": Scenario(clients.idle, ECHO, ("5",)),
     "many": Scenario(clients.many, ECHO, ()),
+    "kv": Scenario(kv_client.kv, f"{KV}/service.py", profile=f"{KV}/profile.py:kv"),
 }
+
+PROXYD = "xenemu.guest.programs.proxyd"
+AS_PROXY = ("--port", str(PORT))
+WEB, WEBS = (end_servers.web,), (end_servers.web, end_servers.web)
+TUNNEL = (end_servers.web, end_servers.echo)
+SCENARIOS |= {
+    "proxy-static": Scenario(proxy_clients.static, PROXYD, AS_PROXY, servers=WEB),
+    "proxy-dynamic": Scenario(proxy_clients.dynamic, PROXYD, AS_PROXY, servers=WEBS),
+    "proxy-keepalive": Scenario(proxy_clients.keep_alive, PROXYD, AS_PROXY, servers=WEBS),
+    "proxy-connect": Scenario(proxy_clients.tunnel, PROXYD, AS_PROXY, servers=TUNNEL),
+}
+
+
+@cache
+def scenario_of(name: str) -> Scenario:
+    """A built-in one, or the Scenario NAME of FILE.py:NAME. ValueError."""
+    path, _, own = name.rpartition(":")
+    if not path.endswith(".py"):
+        if name not in SCENARIOS:
+            raise ValueError(f"no scenario {name!r}: {', '.join(SCENARIOS)}, or FILE.py:NAME")
+        return (SCENARIOS)[name]
+    spec = importlib.util.spec_from_file_location(f"scenario_{Path(path).stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+        scenario = getattr(module, own)
+    except (OSError, ImportError, AttributeError) as error:
+        raise ValueError(f"no scenario {name!r}: {error}") from error
+    if not isinstance(scenario, Scenario):
+        raise ValueError(f"{name} is no Scenario")
+    return scenario

@@ -15,6 +15,7 @@ Left out: options other than timestamps, IPv6, fragments.
 
 import struct
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 RECORD = struct.Struct("<QIHH")  # time ns, node, direction, length
 RECEIVED, SENT = 0, 1
@@ -148,21 +149,22 @@ class Connection:
     last_byte: int = 0
     wrong: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
+    own: ClassVar[str] = "client"  # whose interface it is
 
     def client_says(self, segment: Segment) -> None:
         """A segment of the client."""
         if segment.flags & RST:
-            if self.received is not None and not self._over:  # else: a stray was answered
-                self._complain(self.broken, "the client sent a reset")
+            if self.received is not None and not self.over:  # else: a stray was answered
+                self._complain(self.broken, f"the {self.own} sent a reset")
             return
         if not segment.flags & SYN:
-            self._carry(self.sent, segment, "the client's")
+            self._carry(self.sent, segment, f"the {self.own}'s")
 
     def service_says(self, segment: Segment) -> None:
         """A segment that reached the client."""
         if segment.flags & RST:
-            if not self._over:
-                self._complain(self.broken, "a reset reached the client")
+            if not self.over:
+                self._complain(self.broken, f"a reset reached the {self.own}")
             return
         if segment.flags & SYN:
             self._handshake(segment)
@@ -184,7 +186,7 @@ class Connection:
         self.size = size
 
     @property
-    def _over(self) -> bool:
+    def over(self) -> bool:
         """Both directions ended and arrived: what comes now is for a closed port."""
         sent_all = self.sent.fin is not None and self.acked > self.sent.fin
         return sent_all and self.received is not None and self.received.complete
@@ -240,7 +242,7 @@ class Connection:
         if self.received is None:
             self._complain(self.broken, "no handshake")
             return
-        for stream, whose in ((self.sent, "client"), (self.received, "service")):
+        for stream, whose in ((self.sent, self.own), (self.received, "service")):
             if not stream.complete:
                 fin = "no FIN" if stream.fin is None else f"FIN at {stream.fin}"
                 self._complain(self.broken, f"{whose}: bytes up to {stream.solid}, {fin}")
@@ -278,13 +280,16 @@ class Witness:
         elif direction == SENT:
             self._sent(segment)
         else:
-            key = (segment.destination_port, segment.source, segment.source_port)
-            connection = self._open.get(key)
+            connection = self._receiver(segment)
             if connection is None:
                 self._malformed.append(f"at {time} ns: of no connection of the client's")
             else:
                 connection.service_says(segment)
                 connection.heard(time)
+
+    def _receiver(self, segment: Segment) -> Connection | None:
+        """Whose segment has come."""
+        return self._open.get((segment.destination_port, segment.source, segment.source_port))
 
     def _sent(self, segment: Segment) -> None:
         key = (segment.source_port, segment.destination, segment.destination_port)

@@ -2,6 +2,7 @@
 
 from xenemu.machine.domain import Domain
 from xenemu.machine.errors import HypercallError
+from xenemu.machine.library import extension_path, include_dir
 from xenemu.machine.machine import HOST, Machine, NodeHandler, VmmHandler
 from xenemu.machine.node import HANGUP, READABLE, WRITABLE, HostNode, Node
 from xenemu.machine.work import VmmEvent, WorkKind
@@ -20,4 +21,6 @@ __all__ = [
     "VmmEvent",
     "VmmHandler",
     "WorkKind",
+    "extension_path",
+    "include_dir",
 ]

@@ -58,6 +58,11 @@ class Domain(CoreNode):
         """The kernel's north-side wrapper uses the log mapped at gva; EFAULT."""
         self._core.nsw_attach(self._id, gva, extents)
 
-    def nsw_protect(self, port: int, on: bool) -> None:
-        """Socket calls on connections of this port pass the wrapper, or no longer."""
-        self._core.nsw_protect(self._id, port, on)
+    def nsw_protect(self, port: int, profile: int) -> None:
+        """Socket calls on connections of this port pass the wrapper of this profile (enum
+        wr_profile in csrc/net/ftapi.h), 0: none any more. ENOSPC."""
+        self._core.nsw_protect(self._id, port, profile)
+
+    def passive_ports(self, low: int, high: int) -> None:
+        """What a session that listens to any port gets is one of these; 0, 0: any. EINVAL."""
+        self._core.passive_ports(self._id, low, high)

@@ -74,6 +74,7 @@ class Machine:
         self._generations: dict[int, int] = {}
         self._vmm: list[VmmHandler] = []
         self._fds: dict[int, Callable[[], None]] = {}
+        self._owners: list[object] = []  # of wrappers that the core uses
         self._closed = False
         self.tap: Callable[[], None] | None = None  # after each run of the core: drains the capture
         self.turn_hook: Callable[[], None] | None = None  # between two things that are atomic
@@ -96,6 +97,7 @@ class Machine:
         for node in list(self._handlers):
             self.detach(node)
         self.core.close()
+        self._owners.clear()
 
     # handles
 
@@ -133,6 +135,13 @@ class Machine:
             buffer=buffer,
         )
         return HostNode(self.core, node)
+
+    def add_wrapper(self, address: int, owner: object) -> int:
+        """The profile number of an author's `struct wr`, which `owner` holds; both are kept until
+        the machine is closed. OSError: ENOSPC."""
+        number = self.core.add_wrapper(address)
+        self._owners.append(owner)
+        return number
 
     def panic(self, domid: int) -> None:
         """A guest kernel stops dead: core.panic, and its processes never run again."""

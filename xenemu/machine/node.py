@@ -35,9 +35,10 @@ class Node(Protocol):
     def addr(self) -> int: ...
     def set_addr(self, ip: int) -> None: ...
     def arm_timer(self, token: int, at: int) -> None: ...
-    def listen(self, port: int, backlog: int) -> int: ...
+    def listen(self, port: int, backlog: int, session: int = 0) -> int: ...
     def accept(self, sock: int) -> int: ...
-    def connect(self, ip: int, port: int, local_port: int = 0) -> int: ...
+    def session(self, sock: int) -> int: ...
+    def connect(self, ip: int, port: int, local_port: int = 0, session: int = 0) -> int: ...
     def connected(self, sock: int) -> int: ...
     def send(self, sock: int, data: Buffer) -> int: ...
     def recv(self, sock: int, n: int) -> bytes: ...
@@ -83,17 +84,22 @@ class CoreNode:
         """WorkKind.TIMER with this token at machine time `at`; can't be cancelled."""
         self._core.arm_timer(self._id, token, at)
 
-    def listen(self, port: int, backlog: int) -> int:
-        """A listening socket; EADDRINUSE, EMFILE. Port 0: the stack chooses."""
-        return self._core.listen(self._id, port, backlog)
+    def listen(self, port: int, backlog: int, session: int = 0) -> int:
+        """A listening socket; EADDRINUSE, EMFILE. Port 0: the stack chooses. What it accepts is
+        of that session."""
+        return self._core.listen(self._id, port, backlog, session)
 
     def accept(self, sock: int) -> int:
         """The next connection of a listener; BlockingIOError when there is none."""
         return self._core.accept(self._id, sock)
 
-    def connect(self, ip: int, port: int, local_port: int = 0) -> int:
+    def session(self, sock: int) -> int:
+        """The session of an accepted connection: what is opened on its behalf. 0: none."""
+        return self._core.session(self._id, sock)
+
+    def connect(self, ip: int, port: int, local_port: int = 0, session: int = 0) -> int:
         """A socket whose handshake has begun; EADDRINUSE. Local port 0: the stack chooses."""
-        return self._core.connect(self._id, ip, port, local_port)
+        return self._core.connect(self._id, ip, port, local_port, session)
 
     def connected(self, sock: int) -> int:
         """0, or the errno: EINPROGRESS while the handshake runs."""

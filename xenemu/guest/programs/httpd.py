@@ -14,13 +14,14 @@ import hashlib
 import html
 import mimetypes
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 from aiohttp import web
+
+from xenemu.guest.programs.uploads import open_temporary, publish
 
 CHUNK = 256 * 1024
 ROOT: web.AppKey[Path] = web.AppKey("root", Path)
@@ -144,37 +145,6 @@ async def put(request: web.Request) -> web.Response:
             if temporary is not None:
                 temporary.unlink()
     return web.Response(text=digest.hexdigest() + "\n")
-
-
-def part_name(directory: Path) -> Path:
-    """An unused name."""
-    return directory / f".{secrets.token_hex(8)}.part"
-
-
-def open_temporary(directory: Path) -> tuple[int, Path | None]:
-    """A nameless file: a crash leaves nothing behind. With a name where that can't be had."""
-    try:
-        return os.open(directory, os.O_TMPFILE | os.O_WRONLY, 0o644), None
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
-            raise
-    name = part_name(directory)
-    return os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644), name
-
-
-def publish(fd: int, temporary: Path | None, path: Path) -> None:
-    """Gives the file its name, in one step."""
-    if temporary is None:
-        source = f"/proc/self/fd/{fd}"
-        target = part_name(path.parent) if path.exists() else path
-        os.link(source, target, src_dir_fd=fd)  # with a dir_fd it follows the link
-        temporary = target
-    if temporary != path:
-        try:
-            os.replace(temporary, path)
-        except OSError:
-            temporary.unlink()
-            raise
 
 
 def application(root: Path) -> web.Application:
