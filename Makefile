@@ -54,7 +54,8 @@ test: build
 
 # C tests. Each variant compiles csrc once into two archives, so a test links only what
 # it uses. csrc/host is out of reach except for test_host* and test_machine*. Other files
-# of tests/c (helpers) are linked into every test.
+# of tests/c (helpers) are linked into every test; those of tests/c/profile, which stand in for
+# the FT API, into test_profile* instead of it.
 ctest_FLAGS := -O2 -g $(WERROR)
 ctest_LDFLAGS :=
 asan_LDFLAGS := -fsanitize=address,undefined
@@ -66,6 +67,8 @@ CSRC_FLAGS := -Wmissing-prototypes -Wstrict-prototypes
 HELPERS := $(filter-out tests/c/test_%,$(wildcard tests/c/*.c))
 HOST_SRC := $(filter csrc/host/%,$(CSRC))
 WITH_HOST := $(filter test_host% test_machine%,$(CTESTS))
+PROFILES := $(filter test_profile%,$(CTESTS))
+FAKE_API := $(wildcard tests/c/profile/*.c)
 PURE_SRC := $(filter-out csrc/host/%,$(CSRC))
 
 define variant
@@ -86,6 +89,7 @@ build/$(1)/libxe.a build/$(1)/libhost.a:
 $$(CTESTS:%=build/$(1)/%): XE_LIBS = build/$(1)/libxe.a
 $$(WITH_HOST:%=build/$(1)/%): XE_LIBS = build/$(1)/libxe.a build/$(1)/libhost.a
 $$(WITH_HOST:%=build/$(1)/%): build/$(1)/libhost.a
+$$(PROFILES:%=build/$(1)/%): $$(FAKE_API:tests/c/%.c=build/$(1)/tests/%.o)
 $$(CTESTS:%=build/$(1)/%): build/$(1)/%: build/$(1)/tests/%.o \
 		$$(HELPERS:tests/c/%.c=build/$(1)/tests/%.o) build/$(1)/libxe.a
 	$$(CC) $$($(1)_LDFLAGS) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) \

@@ -10,8 +10,7 @@ from xenemu.guest import Kernel
 
 
 class Profile(enum.IntEnum):
-    """The built-in profiles, which say what is done to a port's connections: enum wr_profile
-    (csrc/net/ftapi.h). Authors' own have other numbers."""
+    """Which handlers a port's connections get; numbers as in REGISTER_WRAPPER and in the log."""
 
     PLAIN = 1
     HTTP = 2
@@ -29,7 +28,7 @@ class Wrappers:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._ports: dict[int, int] = {}  # and their profiles
+        self._ports: dict[int, int] = {}
         self._registered = False
 
     @property

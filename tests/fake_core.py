@@ -208,9 +208,7 @@ class FakeCore:
     def session(self, node: int, sock: int) -> int:
         return self._get(node, sock).session
 
-    def connect(
-        self, node: int, ip: int, port: int, local_port: int = 0, session: int = 0
-    ) -> int:
+    def connect(self, node: int, ip: int, port: int, local_port: int = 0, session: int = 0) -> int:
         state = self.nodes[node]
         state.next_port += not local_port
         sock = self._new(node, (state.ip, local_port or state.next_port))

@@ -108,16 +108,17 @@ struct xe_nsw {
 	uint32_t *free;              /* record blocks */
 	uint32_t free_count;
 	struct wr_conn *conn;        /* by slot */
-	uint32_t roots;              /* of sessions before the fault, not yet accepted; by `next_root` */
-	uint32_t *next_root;         /* by slot */
-	bool orphans;                /* connects that their session did not get to know of */
+	uint32_t roots; /* of sessions before the fault, not yet accepted; by `next_root` */
+	uint32_t *next_root; /* by slot */
+	bool orphans; /* connects that their session did not get to know of */
 	uint64_t sequence;
 	struct xe_log_removal staged; /* by the handler that runs */
 	uint32_t staged_root;
 	bool staged_wrong;
+	struct xe_cuts scratch;      /* of the chain that is compacted */
 	uint64_t reads_replayed, writes_dropped, bytes_fed, bytes_dropped, dates_replayed, corrupt,
 		ghosts_replayed, claims, compactions;
-	struct xe_store_stop *stop;  /* not owned; NULL: none */
+	struct xe_store_stop *stop; /* not owned; NULL: none */
 };
 
 /* The kernel has mapped the log at these pages. 0, -EINVAL (not a log), -ENOMEM. */

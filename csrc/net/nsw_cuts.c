@@ -200,17 +200,22 @@ static bool is_mark(const struct xe_nsw *n, const struct wr_conn *c, uint64_t at
 		if (slot->mark[i] == at)
 			return true;
 	}
-	return at == 0;
-}
-
-/* In a replay SSW does not see the output that is dropped: only marks that it knows count. */
-static bool ssw_knows(const struct wr_conn *c, uint64_t at)
-{
 	for (uint32_t i = 0; i < c->old_marks; i++) {
 		if (c->old_mark[i] == at)
 			return true;
 	}
-	return at >= c->drop_line;
+	return at == 0;
+}
+
+/* SSW keeps as many of before the fault as of later; then those are gone. Whether they may be. */
+static bool give_up_old_marks(const struct xe_nsw *n, struct wr_conn *c)
+{
+	for (uint32_t i = 0; i < c->old_marks; i++) {
+		if (is_needed(n, c, c->old_mark[i]))
+			return false;
+	}
+	c->old_marks = 0;
+	return true;
 }
 
 int xe_nsw_mark(struct xe_nsw *n, struct wr_conn *c)
@@ -222,12 +227,13 @@ int xe_nsw_mark(struct xe_nsw *n, struct wr_conn *c)
 		return -EINVAL;
 	if (is_mark(n, c, c->written))
 		return 0;
-	if (!ssw_knows(c, c->written))
+	if (c->written <
+	    c->drop_line) /* SSW does not see it again: it only knows those of before */
 		return -ENOSPC;
 	marks = XE_LOG_LOAD(slot->marks);
 	evicted = slot->mark[marks % XE_LOG_MARKS];
-	if (marks >= XE_LOG_MARKS &&
-	    (evicted > XE_LOG_LOAD(slot->peer_acked) || is_needed(n, c, evicted)))
+	if (marks >= XE_LOG_MARKS && (evicted > XE_LOG_LOAD(slot->peer_acked) ||
+				      is_needed(n, c, evicted) || !give_up_old_marks(n, c)))
 		return -ENOSPC;
 	PUT(n, slot->mark[marks % XE_LOG_MARKS], c->written);
 	COMMIT(n, slot->marks, marks + 1);

@@ -291,8 +291,7 @@ uint32_t xe_nsw_orphan(struct xe_nsw *n, const struct wr_conn *root, uint32_t ad
 	for (uint32_t i = 0; n->orphans && root->in_order && i < n->log.slots; i++) {
 		const struct xe_log_slot *slot = xe_log_slot(&n->log, i);
 
-		if (is_orphan(slot) && leads_to(slot, addr, port) &&
-		    !xe_still_ours(n, &n->conn[i]))
+		if (is_orphan(slot) && leads_to(slot, addr, port) && !xe_still_ours(n, &n->conn[i]))
 			return i;
 	}
 	return XE_LOG_NONE;
@@ -341,6 +340,7 @@ int xe_nsw_connected(struct xe_nsw *n, struct wr_conn *c, int result)
 	c->opened = true;
 	if (!c->ghost && xe_slot_of(n, c)->replay_generation == n->generation)
 		xe_nsw_begin_replay(n, c);
+	xe_nsw_keep_marks(n, c);
 	kind = result == 0 ? XE_RECORD_OPENED : XE_RECORD_ERROR;
 	if (c->loaded && c->record.kind == kind)
 		c->loaded = false;

@@ -96,8 +96,7 @@ static bool can_go_on(struct xe_sockets *s, struct wr_conn *c)
 {
 	if (c->opened)
 		return xe_nsw_source(&s->nsw, c) != XE_NOT_YET;
-	return xe_nsw_connect_is_due(&s->nsw, c,
-				     c->ghost ? 0 : xe_tcp_connected(s->tcp, c->sock));
+	return xe_nsw_connect_is_due(&s->nsw, c, c->ghost ? 0 : xe_tcp_connected(s->tcp, c->sock));
 }
 
 static void wake(struct xe_sockets *s, struct wr_conn *c)

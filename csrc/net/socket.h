@@ -30,14 +30,14 @@ struct xe_protected_port {
 struct xe_sockets {
 	struct xe_tcp *tcp;
 	struct xe_nsw nsw;
-	struct wr *const *wr;        /* wrappers by profile; NULL, or where there is none: plain ones */
+	struct wr *const *wr; /* wrappers by profile; NULL, or where there is none: plain ones */
 	struct xe_sock_entry *entry; /* by socket */
 	uint32_t max_socks;
 	struct xe_protected_port protected[XE_MAX_PROTECTED_PORTS];
 	int listener[XE_MAX_LISTENERS]; /* made by xe_sock_listen */
 	uint32_t listeners;
 	uint16_t passive_low, passive_high, passive_next; /* 0: TCP chooses */
-	bool replaying;               /* some connection may be */
+	bool replaying; /* some connection may be */
 	xe_ns looked_at;
 };
 

@@ -9,8 +9,8 @@
  */
 #include <errno.h>
 
-#include "net/socket_internal.h"
 #include "net/nsw_internal.h"
+#include "net/socket_internal.h"
 #include "net/wrapper.h"
 
 static uint8_t profile_of_port(const struct xe_sockets *s, uint16_t port)

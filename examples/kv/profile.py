@@ -13,7 +13,7 @@ from ozs.ftapi import Call, Connection, Wrapper
 
 def kv(wrapper: Wrapper) -> None:
     """Installs the handlers. The south side is as in any service."""
-    wrapper.plain()
+    wrapper.sessions().plain()
     wrapper.on_read()(read)
     wrapper.on_write()(write)
 
@@ -35,25 +35,24 @@ def read(call: Call) -> int:
 
 def write(call: Call) -> int:
     """Takes up to the end of a line; the service comes again with what is left."""
+    connection, state = call.connection, call.connection.state
+    if "answer" not in state:
+        state["answer"] = connection.written_so_far if connection.mark() else None
     line = call.bytes(call.length).find(b"\n") + 1
     n = call.write(line or call.length)
-    if n > 0:
-        connection = call.connection
-        begin = connection.state.setdefault("answer", connection.written_so_far - n)
-        if n == line:
-            del connection.state["answer"]
-            answered(connection, begin)
+    if n == line > 0:
+        answered(connection, state.pop("answer"))
     return n
 
 
-def answered(connection: Connection, answer: int) -> None:
+def answered(connection: Connection, answer: int | None) -> None:
     """A whole answer is written: it and its request may go, once the client has acked it."""
     state, end = connection.state, connection.written_so_far
     request, request_end = state["requests"].popleft()
-    request, answer = state.setdefault("begun", (request, answer))
-    if (
+    request, answer = state.pop("begun", (request, answer))
+    if answer is not None and not (
         connection.mark()
         and connection.remove_request(request, request_end)
         and connection.remove_response(answer, end)
     ):
-        del state["begun"]
+        state["begun"] = request, answer

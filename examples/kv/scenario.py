@@ -1,44 +1,42 @@
-"""A scenario for sweeps: one client's writes, each with an id; the journal must have each once.
+"""A scenario for sweeps: one client's requests; the journal must have each of them once.
 
 xenemu sweep examples/kv/scenario.py:KV --every 1
 """
 
 from __future__ import annotations
 
-import json
-from functools import partial
 from pathlib import Path
-
-from kv.service import JOURNAL
 
 from xenemu.lab.clients import Report, close, connect
 from xenemu.lab.scenarios import Scenario
 
 ROUNDS = 20
+HERE = Path(__file__).parent
+JOURNAL = "journal"  # of service.py
 
 
-async def client(seed: int, report: Report, ids: bool = True) -> None:
+async def client(seed: int, report: Report) -> None:
     """Counts, in requests of which two are under way at a time, and looks at what it counted."""
     reader, writer = stream = await connect()
     for i in range(1, ROUNDS + 1):
-        first, second = (f" #s{i}", f" #i{i}") if ids else ("", "")
-        writer.write(f"SET last {seed + i}{first}\nINCR count{second}\n".encode())
-        report.check(f"SET {i}", await reader.readline(), b"OK\n")
-        report.check(f"INCR {i}", await reader.readline(), f"= {i}\n".encode())
-    writer.write(b"GET last\nGET count\nQUIT\n")
-    expected = f"= {seed + ROUNDS}\n= {ROUNDS}\nBYE\n".encode()
-    report.check("the rest", await reader.readexactly(len(expected)), expected)
+        writer.write(f"s{i} SET last {seed + i}\ni{i} INCR count\n".encode())
+        report.check(f"SET {i}", await reader.readline(), f"s{i} OK\n".encode())
+        report.check(f"INCR {i}", await reader.readline(), f"i{i} VALUE {i}\n".encode())
+    writer.write(b"last GET last\n")
+    expected = f"last VALUE {seed + ROUNDS}\n".encode()
+    report.check("GET", await reader.readline(), expected)
+    writer.write_eof()
     await close(stream, report)
 
 
-def journal(seed: int, ids: bool = True) -> dict[str, bytes]:
+def journal(seed: int) -> dict[str, bytes]:
     """What is in it at the end."""
-    entries = []
+    lines = []
     for i in range(1, ROUNDS + 1):
-        first, second = (f"#s{i}", f"#i{i}") if ids else (None, None)
-        entries.append([first, "last", str(seed + i), "OK"])
-        entries.append([second, "count", str(i), f"= {i}"])
-    return {JOURNAL: b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)}
+        lines.append(f"s{i}\tOK\tlast\t{seed + i}\n")
+        lines.append(f"i{i}\tVALUE {i}\tcount\t{i}\n")
+    lines.append(f"last\tVALUE {seed + ROUNDS}\n")
+    return {JOURNAL: "".join(lines).encode()}
 
 
 def no_journal(seed: int) -> dict[str, bytes]:
@@ -46,8 +44,10 @@ def no_journal(seed: int) -> dict[str, bytes]:
     return {JOURNAL: b""}
 
 
-SERVICE = f"{Path(__file__).with_name('service.py')}:main"
-KV = Scenario(client, SERVICE, files=no_journal, stored=journal)
-WITHOUT_IDS = Scenario(
-    partial(client, ids=False), SERVICE, files=no_journal, stored=partial(journal, ids=False)
+KV = Scenario(
+    client,
+    f"{HERE}/service.py",
+    files=no_journal,
+    stored=journal,
+    profile=f"{HERE}/profile.py:kv",
 )

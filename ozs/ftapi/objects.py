@@ -73,15 +73,11 @@ def checked(result: int) -> int:
     return result
 
 
-def _room(result: int) -> bool:
-    """False for -ENOSPC: later there may be room."""
-    return result != -errno.ENOSPC and checked(result) >= 0
-
-
 class States:
     """The dicts of a wrapper's connections. A new connection is one whose wr_state is zero."""
 
     def __init__(self) -> None:
+        self.sessions = False  # of the wrapper
         self._next = 1
         self._of: WeakKeyDictionary[object, dict[int, tuple[int, dict[str, Any]]]] = (
             WeakKeyDictionary()
@@ -177,25 +173,35 @@ class Connection:
             conn = lib.wr_next(conn)
 
     def mark(self) -> bool:
-        """A removable range of the output may begin or end here. False: too many are waiting."""
-        return _room(lib.as_mark(self.c))
+        """A removable range of the output may begin or end here. False: not now."""
+        self._need_sessions()
+        return bool(lib.as_mark(self.c) == 0)
 
     def remove_request(self, begin: int = 0, end: int = WR_ALL) -> bool:
         """[begin, end) of the requests is not to be replayed. What one handler removes in one
         session goes together. OSError EINVAL: not a mark, or not there; False: no room for it."""
-        return _room(lib.as_remove_request(self.c, begin, end))
+        return self._cut(lib.as_remove_request, begin, end)
 
     def remove_response(self, begin: int = 0, end: int = WR_ALL) -> bool:
         """[begin, end) of the responses, as remove_request."""
-        return _room(lib.as_remove_response(self.c, begin, end))
+        return self._cut(lib.as_remove_response, begin, end)
 
     def elide_request(self, begin: int, end: int) -> bool:
         """Bytes that nobody looks at: a replay has zeros there, uncompared. As remove_request."""
-        return _room(lib.as_elide_request(self.c, begin, end))
+        return self._cut(lib.as_elide_request, begin, end)
 
     def elide_response(self, begin: int, end: int) -> bool:
         """The same of the responses."""
-        return _room(lib.as_elide_response(self.c, begin, end))
+        return self._cut(lib.as_elide_response, begin, end)
+
+    def _cut(self, operation: Any, begin: int, end: int) -> bool:
+        self._need_sessions()
+        result = operation(self.c, begin, end)
+        return result != -errno.ENOSPC and checked(result) >= 0
+
+    def _need_sessions(self) -> None:
+        if not self._states.sessions:
+            raise ValueError("a wrapper without sessions() keeps all of its connections")
 
 
 class Packet:

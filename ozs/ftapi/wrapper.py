@@ -71,8 +71,10 @@ class Wrapper:
         return self
 
     def sessions(self) -> Wrapper:
-        """wr_sessions: what the service opens for a connection is protected with it. Itself."""
+        """wr_sessions: what the service opens for a connection is protected with it, and parts
+        can be removed. Itself."""
         lib.wr_sessions(self.c)
+        self.states.sessions = True
         return self
 
     def keep(self, thing: object) -> None:

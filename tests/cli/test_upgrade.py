@@ -49,30 +49,44 @@ def test_usage(words: list[str]) -> None:
     assert CliRunner().invoke(main, ["upgrade", *words]).exit_code == 2
 
 
+def config(*services: str) -> BootConfig:
+    return BootConfig(specs=tuple(map(parse_service, services)))
+
+
 def test_request() -> None:
     params = {"program": "a:b", "arguments": ["x"], "check": None, "reload": True}
-    config = BootConfig()
-    assert request_of(params, config) == UpgradeRequest("a:b", ("x",), None, True, None)
+    assert request_of(params, config("a:b")) == UpgradeRequest("a:b", ("x",), None, True, None)
     for bad in (
         {"program": 1}, {"arguments": "x"}, {"arguments": [1]}, {"reload": 1}, {"x": 1},
         {"service": 1}, {"root": 1},
     ):  # fmt: skip
         with pytest.raises(TypeError):
-            request_of(bad, config)
+            request_of(bad, config("a:b"))
 
 
-def test_which_service_a_request_is_about() -> None:
-    specs = tuple(map(parse_service, ("ftp", "proxy", "a:b,port=8000,arg=x")))
-    config = BootConfig(specs=specs)
-    assert request_of({"service": "ftp"}, config) == UpgradeRequest(service="ftp", reload=True)
-    assert request_of({"service": "ftp=m:n"}, config) == UpgradeRequest("m:n", service="ftp")
-    assert request_of({"service": "m:n"}, config) == UpgradeRequest("m:n")
-    moved = request_of({"service": "ftp", "root": "/srv"}, config)
+@pytest.mark.parametrize(
+    ("word", "request_"),
+    [
+        ("ftp", UpgradeRequest(service="ftp", reload=True)),
+        ("ftp=m:n", UpgradeRequest("m:n", service="ftp")),
+        ("m:n", UpgradeRequest("m:n")),
+        ("/a=b.py", UpgradeRequest("/a=b.py")),
+    ],
+)
+def test_which_service(word: str, request_: UpgradeRequest) -> None:
+    assert request_of({"service": word}, config("ftp", "proxy")) == request_
+
+
+def test_another_root() -> None:
+    several = config("ftp", "proxy", "a:b,port=8000,arg=x")
+    moved = request_of({"service": "ftp", "root": "/srv"}, several)
     assert moved == UpgradeRequest(service="ftp", arguments=("--port", "21", "/srv"))
+    new = request_of({"service": "a=m:n", "root": "/srv"}, several)
+    assert new == UpgradeRequest("m:n", service="a", arguments=("--port", "8000", "/srv"))
     with pytest.raises(OSError, match="which one: ftp, proxy, a"):
-        request_of({"root": "/srv"}, config)
+        request_of({"root": "/srv"}, several)
     with pytest.raises(OSError, match="a got its own arguments"):
-        request_of({"service": "a", "root": "/srv"}, config)
+        request_of({"service": "a", "root": "/srv"}, several)
 
 
 def run(*words: str) -> tuple[int, str, str]:

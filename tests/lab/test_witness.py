@@ -9,7 +9,8 @@ import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.packet import Raw
 
-from xenemu.lab.witness import RECEIVED, RECORD, SENT, Stream, Witness, forward, parse
+from xenemu.lab.end_witness import BothWays
+from xenemu.lab.witness import RECEIVED, RECORD, SENT, Stream, forward, parse
 
 CLIENT, SERVICE = "10.0.1.2", "10.0.0.1"
 NODE, OTHER_NODE = 0x10001, 2
@@ -76,7 +77,7 @@ class Talk:
         return self
 
     def verdict(self) -> tuple[list[str], list[str]]:
-        witness = Witness(NODE, self.in_order)
+        witness = BothWays(NODE, self.in_order)
         noise = self.packet(SENT, "R", 1, 1, b"")
         records = b""
         for direction, packet in self.packets:
@@ -281,8 +282,8 @@ def test_a_connection_that_the_service_opened() -> None:
 @pytest.mark.parametrize(
     ("flags", "at", "text"),
     [
-        ("S", 4000, "two handshakes"),  # a SYN of its own by who took over
-        ("SA", -1, "a SYN that does not ack"),
+        ("S", 4000, "a second SYN of the service"),  # a SYN of its own by who took over
+        ("SA", -1, "a second SYN of the service"),
         ("R", 100, "a reset reached the client"),
     ],
 )
@@ -297,7 +298,7 @@ def test_a_connection_that_the_service_opened_is_not_opened_anew(
 def test_a_connection_of_the_service_that_nobody_answered() -> None:
     talk = Talk().open().answer().close()
     talk.service("S", 100_000, -C - 1)
-    assert talk.verdict()[BROKEN] == ["port 40000 from 80: no handshake"]
+    assert talk.verdict()[BROKEN] == ["client's port 40000 from 80: no handshake"]
 
 
 def test_ports_that_the_service_uses_again() -> None:

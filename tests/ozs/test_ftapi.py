@@ -209,14 +209,21 @@ def test_a_connection_s_numbers(operations: Operations) -> None:
     ],
 )
 def test_removal(operations: Operations, method: str, operation: str) -> None:
-    connection = Call(ffi.NULL, Side.CLIENT, CallKind.READ, objects.States()).connection
+    states = objects.States()
+    connection = Call(ffi.NULL, Side.CLIENT, CallKind.READ, states).connection
     arguments = () if method == "mark" else (0, 1)
+    with pytest.raises(ValueError, match="sessions"):
+        getattr(connection, method)(*arguments)
+    states.sessions = True
     operations.calls.clear()
     assert getattr(connection, method)(*arguments)
     assert operations.calls == [operation]
     operations.answers[operation] = -errno.ENOSPC
     assert not getattr(connection, method)(*arguments)
     operations.answers[operation] = -errno.EINVAL
+    if method == "mark":  # an unprotected connection has none
+        assert not connection.mark()
+        return
     with pytest.raises(OSError) as raised:
         getattr(connection, method)(*arguments)
     assert raised.value.errno == errno.EINVAL

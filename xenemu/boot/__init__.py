@@ -1,5 +1,6 @@
 """The composition root: puts machine, guests, OZS and VZS together."""
 
+from ozs import Profile
 from vzs import Timeline, as_dict, as_line, timelines
 from xenemu.boot.capture import Capture
 from xenemu.boot.clients import add_client, run_client, small_config
@@ -46,6 +47,7 @@ __all__ = [
     "KernelVersion",
     "Link",
     "Outcome",
+    "Profile",
     "RecoveryTimeline",
     "ServiceSpec",
     "System",

@@ -122,8 +122,7 @@ def build_guest(
         lambda name, **details: note(domid, name, **details),
     )
     if role is not Role.CONTROL:
-        if config.passive_ports is not None:
-            machine.domain(domid).passive_ports(*config.passive_ports)
+        machine.domain(domid).passive_ports(*config.passive_ports or (0, 0))
         ozs.run_services(version.services)
     return Guest(domid, kernel, ozs, version.kernel)
 

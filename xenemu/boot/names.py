@@ -24,11 +24,12 @@ KEEP_NS = 3600 * NS
 
 Answer = Callable[[list[str] | OSError], None]
 Resolver = Callable[[str], list[str]]
+_getaddrinfo = socket.getaddrinfo  # the host's: in a guest's step the module has the guest's
 
 
 def resolve(name: str) -> list[str]:
     """The IPv4 addresses of a name; gaierror. May take long."""
-    found = socket.getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)
+    found = _getaddrinfo(name, None, socket.AF_INET, socket.SOCK_STREAM)
     return list(dict.fromkeys(str(item[4][0]) for item in found))
 
 

@@ -1,13 +1,12 @@
 """Which services a primary runs: built-in ones by name, others by module or file.
 
 A specification is NAME[,KEY=VALUE]...: NAME is httpd, ftp or proxy, or a program as Kernel.spawn
-takes it; a comma in a value is written twice. A profile that is not built in is an author's own, as
-ozs.ftapi.load_profile takes it.
+takes it; a comma in a value is written twice.
 """
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ozs import Profile, Service, ServiceVersion
@@ -61,26 +60,26 @@ class ServiceSpec:
     program: str = "httpd"
     arguments: tuple[str, ...] | None = None
     port: int = 0
-    profile: str = ""
+    profile: Profile | str | None = None  # str: an author's, as load_profile takes it
     name: str = ""
-    more: tuple[str, ...] = ()
-
-    @property
-    def own_profile(self) -> str:
-        """The author's own profile, if it is under one."""
-        return "" if self.profile in PROFILES else self.profile
+    more: tuple[str, ...] = field(default=())
 
     def service(self, root: Path, address: str = "") -> Service:
-        """The service, on files below `root`; `address`: see Builtin. Under the author's own
-        profile it is plain until that has a number."""
-        name = self.name or default_name(self.program)
-        known = BUILTINS.get(self.program) or Builtin(
-            self.program, 80, Profile.PLAIN, lambda port, root, _: httpd_arguments(root, port)
-        )
+        """The service, on files below `root`; `address`: see Builtin."""
+        builtin = BUILTINS.get(self.program)
+        if builtin is None:
+            name = self.name or default_name(self.program)
+            known = Builtin(
+                self.program, 80, Profile.PLAIN, lambda port, root, _: httpd_arguments(root, port)
+            )
+        else:
+            name, known = self.name or self.program, builtin
         port = self.port or known.port
         given = known.arguments(port, root, address) if self.arguments is None else self.arguments
-        profile = PROFILES.get(self.profile, Profile.PLAIN if self.profile else known.profile)
-        return Service(name, ServiceVersion(known.program, given + self.more), port, profile)
+        version = ServiceVersion(known.program, given + self.more)
+        if isinstance(self.profile, str):
+            return Service(name, version, port, own=self.profile)
+        return Service(name, version, port, self.profile or known.profile)
 
 
 def default_name(program: str) -> str:
@@ -124,11 +123,12 @@ def parse_port(text: str) -> int:
     return int(text)
 
 
-def parse_profile(text: str) -> str:
-    """One of PROFILES, or PATH:NAME; ValueError."""
-    if text not in PROFILES and not text.rpartition(":")[0]:
-        raise ValueError(f"not {', '.join(PROFILES)} or FILE.py:NAME: {text!r}")
-    return text
+def parse_profile(text: str) -> Profile | str:
+    """A built-in one by name, or an author's as load_profile takes it. ValueError."""
+    if text not in PROFILES and not text.partition(":")[2]:
+        names = ", ".join(PROFILES)
+        raise ValueError(f"no such profile: {text!r} (of {names}, FILE.py:NAME, LIBRARY.so:NAME)")
+    return PROFILES.get(text, text)
 
 
 def parse_name(text: str) -> str:

@@ -19,7 +19,7 @@ from xenemu.boot.crash import Crash, crash_process, parse_crash
 from xenemu.boot.destroy import destroy
 from xenemu.boot.gateway import Gateway
 from xenemu.boot.guests import Guest, GuestVersion, boot_epoch, build_guest, create_domain
-from xenemu.boot.profiles import with_profiles
+from xenemu.boot.profiles import with_profile
 from xenemu.boot.recorder import Recorder
 from xenemu.boot.rejuvenate import Rejuvenation
 from xenemu.boot.status import DomainStatus, collect
@@ -78,7 +78,7 @@ class System:
         machine.attach_vmm(VmmWork(self.vmm))
         self.control = create_domain(machine, config.control_memory, privileged=True, ip=CONTROL_IP)
         first = create_domain(machine, config.primary_memory, log=config.log, ip=SERVICE_IP)
-        services = with_profiles(machine, config.specs, config.services)
+        services = tuple(with_profile(machine, service) for service in config.services)
         version = GuestVersion(services, config.kernel)
         self._build(self.control, Role.CONTROL, version)
         self._build(first, Role.PRIMARY, version)

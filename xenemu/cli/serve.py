@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from types import FrameType
 
-from ozs import Profile
-from xenemu.boot import BootConfig, Capture, System, collect_rarely
+from xenemu.boot import BootConfig, Capture, Profile, System, collect_rarely
 from xenemu.cli.methods import Methods
 from xenemu.cli.rundir import socket_path
 from xenemu.cli.server import ControlServer, listen

@@ -9,9 +9,11 @@ from functools import cache
 from pathlib import Path
 
 from xenemu.boot import Link, ServiceSpec
-from xenemu.lab import clients, ftp_clients
+from xenemu.boot.services import parse_profile
+from xenemu.lab import clients, end_servers, ftp_clients, kv_client, proxy_clients
 from xenemu.lab.clients import FILE, OTHER, SIZE, SMALL, UPLOAD, Client, Report
-from xenemu.lab.services import READ, content
+from xenemu.lab.end_servers import EndServer
+from xenemu.lab.services import PORT, READ, content
 
 Files = Callable[[int], dict[str, bytes]]
 RATE, DELAY_NS = 100_000_000, 2_000_000
@@ -55,10 +57,10 @@ def two_uploads(seed: int) -> dict[str, bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A client and the service that it uses: `program`, a built-in's name or one as ServiceSpec
-    takes it, with its `port` (0) and `profile` ("": its own). `beside`: more services of the same
-    domain. `diverges`: the service answers differently each time, so a connection may be reset,
-    with an event; never a wrong byte."""
+    """A client and its service: `program`, `arguments` and `port` as in ServiceSpec. `profile`: its
+    own ("") or as `boot --service` takes one. `beside`: more services of the same domain; faults
+    hit the first. `diverges`: the service answers differently each time, so a connection may be
+    reset, with an event; never a wrong byte."""
 
     client: Client
     program: str = "httpd"
@@ -69,11 +71,13 @@ class Scenario:
     port: int = 0
     profile: str = ""
     beside: tuple[ServiceSpec, ...] = ()
+    servers: tuple[EndServer, ...] = ()  # on hosts of their own, at proxy_clients.SERVERS
 
     @property
     def specs(self) -> tuple[ServiceSpec, ...]:
-        """The services of the domain; the first is the client's, and the one that a fault hits."""
-        return (ServiceSpec(self.program, self.arguments, self.port, self.profile), *self.beside)
+        """The services of the domain."""
+        profile = parse_profile(self.profile) if self.profile else None
+        return (ServiceSpec(self.program, self.arguments, self.port, profile), *self.beside)
 
     def program_of(self, seed: int, report: Report) -> Callable[[list[str]], object]:
         """The client as a guest program; it ends with 1 when its connection did not last."""
@@ -90,6 +94,7 @@ class Scenario:
 
 
 ECHO = "xenemu.lab.services:echo"
+KV = Path(__file__).parents[2] / "examples" / "kv"
 SCENARIOS = {
     "get": Scenario(clients.get, files=served),
     "put": Scenario(clients.put, stored=one_upload),
@@ -102,6 +107,20 @@ SCENARIOS = {
     ),
     "idle": Scenario(clients.idle, ECHO, ("5",)),
     "many": Scenario(clients.many, ECHO, ()),
+    "kv": Scenario(kv_client.kv, f"{KV}/service.py", profile=f"{KV}/profile.py:kv"),
+}
+
+WEB, WEBS = (end_servers.web,), (end_servers.web, end_servers.web)
+TUNNEL = (end_servers.web, end_servers.echo)
+SCENARIOS |= {
+    name: Scenario(client, "proxy", port=PORT, servers=servers)
+    for name, client, servers in (
+        ("proxy-static", proxy_clients.static, WEB),
+        ("proxy-dynamic", proxy_clients.dynamic, WEBS),
+        ("proxy-keepalive", proxy_clients.keep_alive, WEBS),
+        ("proxy-connect", proxy_clients.tunnel, TUNNEL),
+    )
+} | {
     "ftp-retr": Scenario(ftp_clients.retr, "ftp", files=served),
     "ftp-stor": Scenario(ftp_clients.stor, "ftp", stored=one_upload),
     "ftp-list": Scenario(ftp_clients.listings, "ftp", files=served),

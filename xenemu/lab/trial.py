@@ -15,10 +15,10 @@ from xenemu.boot import System, add_client, small_config
 from xenemu.boot.config import CONTROL_IP, MIB, SERVICE_IP
 from xenemu.guest import Process
 from xenemu.lab.clients import Report
+from xenemu.lab.end_witness import BothWays, EndWitness
 from xenemu.lab.point import Course, Point
 from xenemu.lab.scenarios import LINKS
 from xenemu.lab.upgraded import DIVERGED, Upgraded, loud
-from xenemu.lab.witness import Witness
 
 NS = 1_000_000_000
 PACKET_OUT, FENCE, PATH = 2, 5, 7  # enum xe_trace_kind
@@ -28,6 +28,7 @@ PROTECTED_SECONDS = 60.0
 QUIET_SECONDS = 130  # TIME_WAIT and tombstones are over
 CLEANUP_EVERY = 50  # runs of which one is followed until nothing is left of it
 MTIME = 1_100_000_000  # of the files that are served: it is in their answers
+FIRST_SERVER = 16  # number of a scenario's first end server among the hosts
 LOUD = ("connection-unprotected", "connection-reset", DIVERGED)
 LOST = ("no-backup", "recovery-failed")
 UPGRADE_SECONDS = 300.0
@@ -138,13 +139,19 @@ class Trial:
         self._base = Base.of(system)
         self._core = system.machine.core
         self._core.capture(True)
-        self.witness = Witness(kernel.node.id, self.in_order)
+        self.witness = BothWays(kernel.node.id, self.in_order)
+        self.end_witnesses = [self._add_server(n) for n in range(len(self.scenario.servers))]
         self._first_event, self._began = self._core.event_index, system.now
         self._first_store = self._core.stores
         system.primary().kernel.socket_call_hook = self._socket_call
         system.machine.turn_hook = self._turn
         program = self.scenario.program_of(self.course.seed, self._report)
         self._client: Process = kernel.spawn(program)
+
+    def _add_server(self, number: int) -> EndWitness:
+        kernel = add_client(self.system, FIRST_SERVER + number, LINKS[self.course.link])
+        kernel.spawn(self.scenario.servers[number](self._report))
+        return EndWitness(kernel.node.id, self.in_order)
 
     def __enter__(self) -> "Trial":
         return self
@@ -297,8 +304,7 @@ class Trial:
         time = system.now - self._began
         if ended:
             system.run_for(0.02)  # the last acks
-        self.witness.feed(core.captured())
-        wrong, broken = self.witness.verdict()
+        wrong, broken = self._witnessed()
         names = [event.name for event in system.log.since()]
         lost = self.faults > 1 and any(name in LOST for name in names)
         heard = loud(system.log.since(), LOUD + LOST)
@@ -323,6 +329,18 @@ class Trial:
             events=events, calls=self._calls, stores=self._stores(),
             turns=turns, time=time, trace_hash=trace_hash, faults=self.faults, lost=lost,
         )  # fmt: skip
+
+    def _witnessed(self) -> tuple[list[str], list[str]]:
+        """What the packets at the client and at the end servers say."""
+        records = self._core.captured()
+        wrong: list[str] = []
+        broken: list[str] = []
+        for witness in (self.witness, *self.end_witnesses):
+            witness.feed(records)
+            more_wrong, more_broken = witness.verdict()
+            wrong += more_wrong
+            broken += more_broken
+        return wrong, broken
 
     def _stored(self) -> list[str]:
         """Uploads that are not on the disk as they were sent."""

@@ -1,10 +1,9 @@
 """The witness: judges a run by the packets at the client's own interface, and nothing else.
 
 A parser of its own (RFC 791, 9293, 7323); nothing of the implementation's records is looked
-at. For each connection, told apart by its ports and the SYN that began it, whichever side that
-came from:
+at. For each connection, told apart by the client's port and the SYN that began it:
 
-  - one number of the service's SYN, acking the client's if that came first; no reset, either way
+  - one SYN/ACK number, acking the client's SYN; no reset, either way
   - a byte of the stream, sent or received, is the same each time it is on the wire
   - nothing acked that was not sent; with a link that keeps order acks, and timestamps that
     the client would have to believe, never go back
@@ -16,6 +15,7 @@ Left out: options other than timestamps, IPv6, fragments.
 
 import struct
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 RECORD = struct.Struct("<QIHH")  # time ns, node, direction, length
 RECEIVED, SENT = 0, 1
@@ -25,7 +25,6 @@ _IP = struct.Struct("!BBHHHBBHII")
 _TCP = struct.Struct("!HHIIBBHHH")
 TIMESTAMP = b"\x01\x01\x08\x0a"  # as our stacks write it: two NOPs first (RFC 7323, appendix A)
 FAR = 1 << 20  # bytes: no window is that large
-Key = tuple[int, int, int]  # our port, their address and port
 MAX_SAME = 3  # of one kind of complaint about one connection
 
 
@@ -139,11 +138,10 @@ class Connection:
     """What the client's interface has seen of one connection."""
 
     name: str
+    sent: Stream
     in_order: bool
-    sent: Stream | None = None  # None, `received` too: its SYN has not been there
+    reused: bool = False  # its port had another connection before
     received: Stream | None = None
-    reused: bool = False  # its ports had another connection before
-    opened_by_service: bool = False
     acked: int = 0  # offset in `sent`, a FIN counted
     stamp: int | None = None
     size: int = 0  # bytes that came
@@ -151,23 +149,22 @@ class Connection:
     last_byte: int = 0
     wrong: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
+    own: ClassVar[str] = "client"  # whose interface it is
 
     def client_says(self, segment: Segment) -> None:
         """A segment of the client."""
         if segment.flags & RST:
             if self.received is not None and not self.over:  # else: a stray was answered
-                self._complain(self.broken, "the client sent a reset")
+                self._complain(self.broken, f"the {self.own} sent a reset")
             return
-        if self.sent is None:
-            self.sent = Stream(segment.seq)  # answers the service's
-        elif not segment.flags & SYN:
-            self._carry(self.sent, segment, "the client's")
+        if not segment.flags & SYN:
+            self._carry(self.sent, segment, f"the {self.own}'s")
 
     def service_says(self, segment: Segment) -> None:
         """A segment that reached the client."""
         if segment.flags & RST:
             if not self.over:
-                self._complain(self.broken, "a reset reached the client")
+                self._complain(self.broken, f"a reset reached the {self.own}")
             return
         if segment.flags & SYN:
             self._handshake(segment)
@@ -175,8 +172,8 @@ class Connection:
         if self.received is None:
             return  # a stray of an older connection
         self._carry(self.received, segment, "the service's")
-        if segment.flags & ACK and self.sent is not None:
-            self._acks(self.sent, segment)
+        if segment.flags & ACK:
+            self._acks(segment)
         if segment.timestamp is not None:
             self._stamped(segment.timestamp)
 
@@ -191,16 +188,11 @@ class Connection:
     @property
     def over(self) -> bool:
         """Both directions ended and arrived: what comes now is for a closed port."""
-        if self.sent is None or self.received is None:
-            return False
         sent_all = self.sent.fin is not None and self.acked > self.sent.fin
-        return sent_all and self.received.complete
+        return sent_all and self.received is not None and self.received.complete
 
     def _handshake(self, segment: Segment) -> None:
-        expected = segment.flags & ACK == 0
-        if self.sent is not None and not self.opened_by_service:
-            expected = not expected and segment.ack == (self.sent.isn + 1) & 0xFFFFFFFF
-        if not expected:
+        if segment.ack != (self.sent.isn + 1) & 0xFFFFFFFF or not segment.flags & ACK:
             self._complain(self.broken, "a SYN that does not ack the client's")
         if self.received is None:
             self.received = Stream(segment.seq)
@@ -229,13 +221,13 @@ class Connection:
             elif stream.fin != end:
                 self._complain(self.wrong, f"{whose} FIN at {end} and at {stream.fin}")
 
-    def _acks(self, sent: Stream, segment: Segment) -> None:
-        at = sent.offset(segment.ack)
-        most = len(sent.data) + (sent.fin is not None)
+    def _acks(self, segment: Segment) -> None:
+        at = self.sent.offset(segment.ack)
+        most = len(self.sent.data) + (self.sent.fin is not None)
         if at > most:
             self._complain(self.wrong, f"acked up to {at}, but only {most} was sent")
         # A TCP that took over acks the stream before it hears of its end again: harmless.
-        again = sent.fin is not None and at == sent.fin
+        again = self.sent.fin is not None and at == self.sent.fin
         if self.in_order and at < self.acked and not again:
             self._complain(self.broken, f"the ack went back from {self.acked} to {at}")
         self.acked = max(self.acked, at)
@@ -247,10 +239,10 @@ class Connection:
 
     def end(self) -> None:
         """Nothing more will come."""
-        if self.sent is None or self.received is None:
+        if self.received is None:
             self._complain(self.broken, "no handshake")
             return
-        for stream, whose in ((self.sent, "client"), (self.received, "service")):
+        for stream, whose in ((self.sent, self.own), (self.received, "service")):
             if not stream.complete:
                 fin = "no FIN" if stream.fin is None else f"FIN at {stream.fin}"
                 self._complain(self.broken, f"{whose}: bytes up to {stream.solid}, {fin}")
@@ -261,13 +253,13 @@ class Connection:
 
 
 class Witness:
-    """Follows the connections of one client node with the services: it opens them, or they do."""
+    """Follows the connections of one client node to one service."""
 
     def __init__(self, node: int, in_order: bool) -> None:
         """`in_order`: the client's link neither loses nor reorders nor doubles packets."""
         self._node = node
         self._in_order = in_order
-        self._open: dict[Key, Connection] = {}
+        self._open: dict[tuple[int, int, int], Connection] = {}
         self.connections: list[Connection] = []
         self._malformed: list[str] = []
 
@@ -288,41 +280,29 @@ class Witness:
         elif direction == SENT:
             self._sent(segment)
         else:
-            key = (segment.destination_port, segment.source, segment.source_port)
-            connection = self._received(key, segment)
+            connection = self._receiver(segment)
             if connection is None:
                 self._malformed.append(f"at {time} ns: of no connection of the client's")
             else:
                 connection.service_says(segment)
                 connection.heard(time)
 
-    def _received(self, key: Key, segment: Segment) -> Connection | None:
-        """The connection of a segment of the service's, a new one if its SYN is the first."""
-        connection = self._open.get(key)
-        begins = segment.flags & (SYN | ACK) == SYN
-        if begins and (connection is None or connection.over):
-            name = f"port {key[0]} from {key[2]}"
-            connection = self._begin(key, name)
-            connection.opened_by_service = True
-        return connection
+    def _receiver(self, segment: Segment) -> Connection | None:
+        """Whose segment has come."""
+        return self._open.get((segment.destination_port, segment.source, segment.source_port))
 
     def _sent(self, segment: Segment) -> None:
         key = (segment.source_port, segment.destination, segment.destination_port)
         connection = self._open.get(key)
         begins = segment.flags & (SYN | ACK) == SYN
-        if begins and (
-            connection is None or connection.sent is None or connection.sent.isn != segment.seq
-        ):
-            connection = self._begin(key, f"port {segment.source_port}")
-            connection.sent = Stream(segment.seq)
+        if begins and (connection is None or connection.sent.isn != segment.seq):
+            name = f"port {segment.source_port}"
+            reused = connection is not None
+            connection = Connection(name, Stream(segment.seq), self._in_order, reused)
+            self._open[key] = connection
+            self.connections.append(connection)
         if connection is not None:
             connection.client_says(segment)
-
-    def _begin(self, key: Key, name: str) -> Connection:
-        connection = Connection(name, self._in_order, reused=key in self._open)
-        self._open[key] = connection
-        self.connections.append(connection)
-        return connection
 
     def verdict(self) -> tuple[list[str], list[str]]:
         """After the end: complaints about bytes, and complaints about connections."""
