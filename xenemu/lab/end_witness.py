@@ -4,7 +4,8 @@ By the packets at their own interface, as witness.py does for those that the cli
 
   - one SYN of the service, one SYN/ACK; a service that takes over goes on where the other was
   - no reset, either way; each byte is the same each time; acks, timestamps and FINs as there
-  - at an end server no request is there twice, on whatever connections: those of a scenario are all different
+  - at an end server no request is there twice, on whatever connections: those of a scenario are
+    all different
 """
 
 import re
