@@ -35,7 +35,7 @@ enum xe_ftp_verb {
 	XE_FTP_FOREIGN,   /* if it works, what follows is not understood here */
 	XE_FTP_TYPE,
 	XE_FTP_MODE,      /* also STRU */
-	XE_FTP_PASV,
+	XE_FTP_PASV,      /* up to ALLO: for the next transfer */
 	XE_FTP_EPSV,
 	XE_FTP_PORT,      /* also EPRT */
 	XE_FTP_REST,

@@ -5,7 +5,7 @@
  * - a transfer goes when its data connections are closed, with them and with what it was set up
  *   by. A data command that is refused (no 1xx) may have used that up or not; it is held until the
  *   next transfer, or until another address is set up;
- * - TYPE goes when there is another one; one that changes nothing at once;
+ * - TYPE goes when there is another one; one that changes nothing goes at once;
  * - between RNFR and RNTO, and between REST and its transfer, nothing goes: some servers forget the
  *   former with any command that comes between.
  * Held ranges that lose an end, since no mark is kept there, are kept for good. If they were half of
@@ -174,7 +174,7 @@ static void hold(struct ftp_control *f, struct wr_conn *c, struct held h, enum h
 	}
 }
 
-static void make_ready(struct ftp_control *f, enum hold why)
+static void turn(struct ftp_control *f, enum hold why, enum hold into)
 {
 	uint8_t kept = 0;
 
@@ -182,7 +182,7 @@ static void make_ready(struct ftp_control *f, enum hold why)
 		struct held h = f->held[i];
 
 		if (h.why == why)
-			h.why = HOLD_READY;
+			h.why = (uint8_t)into;
 		if (kept > 0 && joins(&f->held[kept - 1], &h)) {
 			f->held[kept - 1].in_to = h.in_to;
 			f->held[kept - 1].out_to = h.out_to;
@@ -193,11 +193,21 @@ static void make_ready(struct ftp_control *f, enum hold why)
 	f->holds = kept;
 }
 
-static void forget_ready(struct ftp_control *f, struct wr_conn *c)
+static void removed_ready(struct ftp_control *f, struct wr_conn *c)
 {
 	drop_held(f, HOLD_READY);
 	settle_data(c, true);
 	f->tries = 0;
+}
+
+static void forget_ready(struct ftp_control *f, struct wr_conn *c)
+{
+	if (f->addressed) { /* it may be what this replaced */
+		keep_all(f, c);
+		return;
+	}
+	removed_ready(f, c);
+	drop_held(f, HOLD_TYPE); /* what is kept may have depended on it */
 }
 
 /* 0, -EAGAIN: later perhaps, or -errno. */
@@ -239,12 +249,16 @@ static int stage(struct ftp_control *f, struct wr_conn *root)
 static void remove_ready(struct ftp_control *f, struct wr_conn *root)
 {
 	bool any = false;
+	int rc;
 
 	if (f->off || f->renaming || f->prepared)
 		return;
 	for (uint8_t i = 0; i < f->holds; i++)
 		any |= f->held[i].why == HOLD_READY;
-	if (any && stage(f, root) != -EAGAIN)
+	rc = any ? stage(f, root) : -EAGAIN;
+	if (rc == 0)
+		removed_ready(f, root);
+	else if (rc != -EAGAIN)
 		forget_ready(f, root);
 }
 
@@ -259,7 +273,7 @@ static void end_transfer(struct ftp_control *f, struct wr_conn *c)
 {
 	if (!f->transferred || awaits_abor(f) || !let_data_go(c))
 		return;
-	make_ready(f, HOLD_TRANSFER);
+	turn(f, HOLD_TRANSFER, HOLD_READY);
 	f->transferred = f->addressed = f->prepared = false;
 }
 
@@ -276,6 +290,7 @@ static bool ends_transfer(struct ftp_control *f, struct wr_conn *c, const struct
 	end_transfer(f, c);
 	if (f->transferred) { /* its connections belong to nobody else's */
 		drop_held(f, HOLD_TRANSFER);
+		drop_held(f, HOLD_TYPE);
 		settle_data(c, false);
 		f->transferred = f->addressed = f->prepared = false;
 	}
@@ -286,7 +301,7 @@ static bool ends_transfer(struct ftp_control *f, struct wr_conn *c, const struct
 static void set_address(struct ftp_control *f, struct wr_conn *c, const struct held *h)
 {
 	if (f->addressed && !f->prepared && let_data_go(c))
-		make_ready(f, HOLD_TRANSFER);
+		turn(f, HOLD_TRANSFER, HOLD_READY);
 	f->addressed = true;
 	hold(f, c, *h, HOLD_TRANSFER);
 }
@@ -350,7 +365,7 @@ static void judge_type(struct ftp_control *f, struct wr_conn *c, const struct he
 		hold(f, c, *h, HOLD_READY);
 		return;
 	}
-	make_ready(f, HOLD_TYPE);
+	turn(f, HOLD_TYPE, f->addressed || f->prepared ? HOLD_TRANSFER : HOLD_READY);
 	f->type = argument;
 	if (argument != XE_FTP_ODD)
 		hold(f, c, *h, HOLD_TYPE);
@@ -398,14 +413,17 @@ static void judge_other(struct ftp_control *f, struct wr_conn *c, const struct h
 }
 
 /* Everything is kept, until what was torn has ended. */
-static void judge_torn(struct ftp_control *f, struct wr_conn *c, const struct command *cmd)
+static void judge_torn(struct ftp_control *f, struct wr_conn *c, uint8_t verb)
 {
-	if (cmd->verb == XE_FTP_DATA && f->begun) {
+	if (verb == XE_FTP_DATA && f->begun)
 		f->torn &= (uint8_t)~TORN_TRANSFER;
-		settle_data(c, false);
-	}
-	if (cmd->verb == XE_FTP_RNTO)
+	else if (verb >= XE_FTP_PASV && verb <= XE_FTP_ALLO)
+		f->torn |= TORN_TRANSFER;
+	else if (verb == XE_FTP_RNTO)
 		f->torn &= (uint8_t)~TORN_RENAME;
+	else if (verb == XE_FTP_RNFR)
+		f->torn |= TORN_RENAME;
+	settle_data(c, false);
 }
 
 static void judge(struct ftp_control *f, struct wr_conn *c, const struct command *cmd,
@@ -419,7 +437,7 @@ static void judge(struct ftp_control *f, struct wr_conn *c, const struct command
 		return;
 	}
 	if (f->torn) {
-		judge_torn(f, c, cmd);
+		judge_torn(f, c, cmd->verb);
 		return;
 	}
 	if (ends_transfer(f, c, h, cmd->verb))
@@ -547,7 +565,7 @@ static void take_reply(struct ftp_control *f, struct wr_conn *c, uint16_t code)
 		return;
 	}
 	h.out_to = f->out_at;
-	f->first = (f->first + 1) % FTP_QUEUE;
+	f->first = (uint8_t)((f->first + 1u) % FTP_QUEUE);
 	f->count--;
 	judge(f, c, &cmd, &h, code);
 	f->begun = false;
