@@ -55,15 +55,13 @@ class ServiceVersion:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service of a kernel: its name there, what runs, where it listens, how that is protected:
-    the number of a profile, which an author's (`own`, as load_profile takes it) gets from the
-    machine."""
+    """A service of a kernel: its name there, what runs, where it listens, and the profile by which
+    that is protected: a Profile, or the number of an author's own."""
 
     name: str
     version: ServiceVersion
     port: int = 80
     profile: int = Profile.PLAIN
-    own: str = ""
 
 
 @dataclass(frozen=True, slots=True)

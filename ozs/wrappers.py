@@ -10,7 +10,8 @@ from xenemu.guest import Kernel
 
 
 class Profile(enum.IntEnum):
-    """Which handlers a port's connections get; numbers as in REGISTER_WRAPPER and in the log."""
+    """The built-in profiles, which say what is done to a port's connections: enum wr_profile
+    (csrc/net/ftapi.h). Authors' own have other numbers."""
 
     PLAIN = 1
     HTTP = 2
@@ -28,7 +29,7 @@ class Wrappers:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._ports: dict[int, int] = {}
+        self._ports: dict[int, int] = {}  # and their profiles
         self._registered = False
 
     @property

@@ -1,225 +1,363 @@
-"""Specifications of services, and several services on one primary: all are recovered together."""
+"""Several services on one primary: how they are named, and that none is lost with another."""
 
 import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ozs import Profile, Service, ServiceVersion
+from ozs.ftapi import lib
 from xenemu.boot import (
+    BootConfig,
     Outcome,
     ServiceSpec,
     System,
     UpgradeRequest,
     UpgradeResult,
     add_client,
-    default_forwards,
-    parse_passive_ports,
     parse_service,
     small_config,
 )
+from xenemu.boot.config import parse_passive_ports
+from xenemu.guest import DEFAULT_EPOCH, Kernel, Process
+from xenemu.lab.clients import Report
+from xenemu.lab.ftp_clients import login
 
-SERVICE = "10.0.0.1"
-UPPER = """
+ADDRESS, PORT = "10.0.0.1", 7000
+SIZE = 200_000
+WORDS = 40
+PROGRAM = """
 import asyncio
 
-async def upper(reader, writer):
+async def serve(reader, writer):
     while line := await reader.readline():
         writer.write(line.upper())
     writer.close()
 
 async def main(argv):
-    server = await asyncio.start_server(upper, "0.0.0.0", int(argv[0]))
+    server = await asyncio.start_server(serve, "0.0.0.0", int(argv[0]))
     await server.serve_forever()
 """
-DATA = bytes(range(256)) * 4096  # 1 MiB
+PROFILE = """
+import pathlib
+
+def counting(wrapper):
+    wrapper.plain()
+
+    @wrapper.on_write()
+    def write(call):
+        with open(pathlib.Path(__file__).with_name("writes"), "a") as file:
+            file.write("write\\n")
+        return call.write()
+
+def failing(wrapper):
+    raise OSError(28, "no room")
+"""
 
 
-def test_builtins() -> None:
-    root = Path("/srv")
-    ftp = parse_service("ftp,arg=--user,arg=bob:a,,b").service(root)
-    assert (ftp.name, ftp.port, ftp.profile) == ("ftp", 21, Profile.FTP)
-    assert ftp.version.program == "xenemu.guest.programs.ftpd"
-    assert ftp.version.arguments == (
-        "--port", "21", "--passive-address", "127.0.0.1", "/srv", "--user", "bob:a,b",
-    )  # fmt: skip
-    proxy = parse_service("proxy,port=8000,name=p,profile=plain").service(root)
-    assert (proxy.name, proxy.port, proxy.profile) == ("p", 8000, Profile.PLAIN)
-    assert proxy.version.arguments == ("--port", "8000")
-    httpd = parse_service("httpd").service(root)
-    assert (httpd.port, httpd.profile) == (80, Profile.HTTP)
-    assert httpd.version.arguments == ("--port", "80", "/srv")
+# specifications
 
 
-def test_programs() -> None:
-    root = Path("/srv")
-    own = parse_service("shop.web:main,port=8000").service(root)
-    expected = ServiceVersion("shop.web:main", ("--port", "8000", "/srv"))
-    assert own == Service("web", expected, 8000, Profile.PLAIN)
-    given = parse_service("/srv/app.py:run,arg=a=b,profile=http").service(root)
-    assert given == Service("app", ServiceVersion("/srv/app.py:run", ("a=b",)), 80, Profile.HTTP)
+def test_a_built_in_brings_its_port_profile_and_arguments(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    programs = "xenemu.guest.programs"
+    assert [parse_service(name).service(tmp_path) for name in ("httpd", "ftp", "proxy")] == [
+        Service(
+            "httpd", ServiceVersion(f"{programs}.httpd", ("--port", "80", root)), 80, Profile.HTTP
+        ),
+        Service("ftp", ServiceVersion(f"{programs}.ftpd", ("--port", "21", root)), 21, Profile.FTP),
+        Service(
+            "proxy", ServiceVersion(f"{programs}.proxyd", ("--port", "3128")), 3128, Profile.PROXY
+        ),
+    ]
+
+
+def test_what_is_said_of_a_service(tmp_path: Path) -> None:
+    spec = parse_service("shop.web:run,port=8000,profile=http,name=shop,arg=a,,b,arg=c")
+    assert spec.service(tmp_path) == Service(
+        "shop", ServiceVersion("shop.web:run", ("a,b", "c")), 8000, Profile.HTTP
+    )
+    plain = parse_service("shop.web:run").service(tmp_path)
+    version = ServiceVersion("shop.web:run", ("--port", "80", str(tmp_path)))
+    assert plain == Service("web", version, 80, Profile.PLAIN)
+    more = parse_service("ftp,port=2121,arg=--user,arg=me:secret").service(tmp_path)
+    assert more.version.arguments == ("--port", "2121", str(tmp_path), "--user", "me:secret")
+    assert parse_service("kv,profile=./mine.py:counting").own_profile == "./mine.py:counting"
+    assert parse_service("/srv/app.py:run").service(tmp_path).name == "app"
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", ",port=1", "x,port=0", "x,port=65536", "x,port=", "x,profile=x", "x,name=a b", "x,a=1",
-     "x,port"],
+    ("text", "wrong"),
+    [
+        ("", "without a name"), (",port=1", "without a name"), ("x,port=0", "'0'"),
+        ("x,port=70000", "'70000'"), ("x,colour=red", "'colour=red'"), ("x,8000", "'8000'"),
+        ("x,profile=fast", "'fast'"), ("x,name=a b", "'a b'"), ("x,name=", "''"),
+    ],
 )  # fmt: skip
-def test_bad_specifications(text: str) -> None:
-    with pytest.raises(ValueError):
+def test_bad_specifications(text: str, wrong: str) -> None:
+    with pytest.raises(ValueError, match=wrong):
         parse_service(text)
 
 
 @pytest.mark.parametrize(
-    ("specs", "text"),
+    ("specs", "wrong"),
     [
         ((), "no service"),
-        ((ServiceSpec(), ServiceSpec()), "called httpd"),
-        ((ServiceSpec(), ServiceSpec("m")), "both have port 80"),
+        (("httpd", "httpd,port=81"), "two services are called httpd"),
+        (("httpd", "a:main"), "httpd and a both have port 80"),
     ],
 )
-def test_bad_sets_of_services(specs: tuple[ServiceSpec, ...], text: str) -> None:
-    with pytest.raises(ValueError, match=text):
-        small_config(specs=specs)
+def test_services_that_are_in_each_others_way(specs: tuple[str, ...], wrong: str) -> None:
+    with pytest.raises(ValueError, match=wrong):
+        BootConfig(specs=tuple(map(parse_service, specs)))
 
 
-def test_passive_ports() -> None:
-    config = small_config(passive_ports=parse_passive_ports("30000-30002"))
-    assert [f.guest_port for f in config.all_forwards] == [80, 30000, 30001, 30002]
-    for text in ("", "1", "2-1", "0-1", "1-65536", "a-b"):
-        with pytest.raises(ValueError):
-            parse_passive_ports(text)
-    with pytest.raises(ValueError, match="8080 is forwarded twice"):
-        small_config(passive_ports=(8080, 8080))
-    with pytest.raises(ValueError, match="at most"):
-        small_config(passive_ports=(20000, 29999))
+def test_passive_ports_are_forwarded_and_told_to_the_ftp_server(tmp_path: Path) -> None:
+    specs, ports = (ServiceSpec("ftp"),), parse_passive_ports("30000-30002")
+    config = BootConfig(root=tmp_path, forwards=(), specs=specs, passive_ports=ports)
+    assert [(each.host_port, each.guest_port) for each in config.all_forwards] == [
+        (30000, 30000), (30001, 30001), (30002, 30002)
+    ]  # fmt: skip
+    assert config.services[0].version.arguments[2:4] == ("--passive-address", "127.0.0.1")
+    for bad in ("1", "2-1", "0-9", "1-70000", "a-b", "-"):
+        with pytest.raises(ValueError, match=bad):
+            parse_passive_ports(bad)
 
 
-def test_default_forwards() -> None:
-    services = [ServiceSpec(name).service(Path()) for name in ("httpd", "ftp", "proxy")]
-    forwards = [(f.host_port, f.guest_port) for f in default_forwards(services)]
-    assert forwards == [(8080, 80), (8021, 21), (3128, 3128)]
+def test_profiles_have_the_numbers_of_the_header() -> None:
+    numbers = [lib.WR_PROFILE_PLAIN, lib.WR_PROFILE_HTTP, lib.WR_PROFILE_FTP, lib.WR_PROFILE_PROXY]
+    assert numbers == list(Profile)
 
 
-def two_services(root: Path, **changes: object) -> System:
-    (root / "data").write_bytes(DATA)
-    (root / "upper.py").write_text(UPPER)
-    upper = ServiceSpec(str(root / "upper.py"), ("7000",), port=7000)
-    return System(small_config(root=root, specs=(ServiceSpec(), upper), **changes))
+# together
 
 
-class Talk:
-    """A client of both services at once: a download, and lines each of which is answered."""
+class Fetch:
+    """One download from httpd."""
 
-    def __init__(self, system: System) -> None:
-        self.system = system
-        self.lines = 0
-        self.data = b""
-        self.process = add_client(system).spawn(self._main)
+    body = b""
 
-    async def _main(self, argv: list[str]) -> int:
-        await asyncio.gather(self._get(), self._upper())
+    async def __call__(self, argv: list[str]) -> int:
+        reader, writer = await asyncio.open_connection(ADDRESS, 80)
+        writer.write(b"GET /data HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        self.body = (await reader.read()).partition(b"\r\n\r\n")[2]
+        writer.close()
         return 0
 
-    async def _get(self) -> None:
-        reader, writer = await asyncio.open_connection(SERVICE, 80)
-        writer.write(b"GET /data HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        self.data = (await reader.read()).partition(b"\r\n\r\n")[2]
-        writer.close()
 
-    async def _upper(self) -> None:
-        reader, writer = await asyncio.open_connection(SERVICE, 7000)
-        for number in range(300):
-            writer.write(b"line %d\n" % number)
-            assert await reader.readline() == b"LINE %d\n" % number
-            self.lines = number + 1
-            await asyncio.sleep(0.001)
-        writer.close()
-
-    def reach(self, lines: int) -> None:
-        assert self.system.run_until(lambda: self.lines >= lines, 20)
-
-    def finish(self) -> None:
-        assert self.system.run_until(lambda: self.process.exited, 60)
-        assert (self.process.exit_status, self.lines, self.data) == (0, 300, DATA)
+async def talk(argv: list[str]) -> int:
+    """One conversation with PROGRAM; 1 for a wrong answer."""
+    reader, writer = await asyncio.open_connection(ADDRESS, PORT)
+    for i in range(WORDS):
+        writer.write(f"word {i}\n".encode())
+        if await reader.readline() != f"WORD {i}\n".encode():
+            return 1
+        await asyncio.sleep(0.005)
+    writer.close()
+    return 0
 
 
-@pytest.mark.parametrize("fault", ["httpd", "upper", "kernel"])
-@pytest.mark.parametrize("same_domain", [False, True])
-def test_both_are_recovered(tmp_path: Path, fault: str, same_domain: bool) -> None:
-    with two_services(tmp_path, same_domain=same_domain) as system:
-        system.boot()
-        talk = Talk(system)
-        talk.reach(50)
-        before = system.primary().domid
-        if fault == "kernel":
-            system.crash("kernel")
-        else:
-            system.crash("app", service=fault)
-        talk.reach(200)
-        assert (system.primary().domid == before) == (same_domain and fault != "kernel")
-        assert system.run_until(system.protected, 30)
-        assert system.primary().service_names() == ["httpd", "upper"]
-        talk.finish()
+class Both:
+    """A host with httpd and PROGRAM, and a client of each."""
+
+    def __init__(self, root: Path, **changes: object) -> None:
+        self.data = bytes(i * 7 % 251 for i in range(SIZE))
+        (root / "data").write_bytes(self.data)
+        program = root / "upper.py"
+        program.write_text(PROGRAM)
+        specs = (ServiceSpec(), ServiceSpec(str(program), (str(PORT),), PORT))
+        self.system = System(small_config(root=root, specs=specs, **changes))
+        self.fetch = Fetch()
+        self.clients: list[Process] = []
+
+    def start(self) -> None:
+        """Boots, and lets the clients get half way."""
+        self.system.boot()
+        slow = self.system.config.link.__class__(bits_per_second=10_000_000, delay_ns=1_000_000)
+        kernels: list[Kernel] = [add_client(self.system, n, link=slow) for n in range(2)]
+        self.clients = [kernels[0].spawn(self.fetch), kernels[1].spawn(talk)]
+        self.system.run_for(0.06)
+        assert not any(client.exited for client in self.clients)
+
+    def end(self) -> None:
+        """Both clients got everything, and the host is protected again."""
+        system = self.system
+        assert system.run_until(lambda: all(each.exited for each in self.clients), 60)
+        assert [each.exit_status for each in self.clients] == [0, 0]
+        assert self.fetch.body == self.data
+        assert system.run_until(system.protected, 60)
+        lost = {"connection-reset", "connection-diverged", "connection-unprotected"}
+        assert not lost & {event.name for event in system.log.since()}
 
 
-def test_a_backup_has_booted_when_all_listen(tmp_path: Path) -> None:
-    with two_services(tmp_path) as system:
-        system.boot()
-        up = [e.details["service"] for e in system.log.since() if e.name == "service-up"]
-        names = [e.name for e in system.log.since()]
-        assert up[2:] == ["httpd", "upper"]
-        assert names.count("backup-booted") == 1
-        assert names.index("backup-booted") > len(names) - 1 - names[::-1].index("service-up")
+@contextlib.contextmanager
+def both(root: Path, **changes: object) -> Iterator[Both]:
+    started = Both(root, **changes)
+    with started.system:
+        started.start()
+        yield started
 
 
-def test_one_that_does_not_start_is_named(tmp_path: Path) -> None:
-    with two_services(tmp_path) as system:
-        (tmp_path / "upper.py").write_text(
-            "import asyncio\ndef main(argv): return asyncio.sleep(99)"
-        )
+@pytest.mark.parametrize("service", ["httpd", "upper"])
+def test_a_fault_of_one_service_ends_no_connection(tmp_path: Path, service: str) -> None:
+    with both(tmp_path) as host:
+        assert host.system.crash("app", "", service) == 1
+        host.end()
+        assert host.system.primary().domid != 1
+
+
+def test_a_fault_of_the_kernel_ends_no_connection(tmp_path: Path) -> None:
+    with both(tmp_path) as host:
+        host.system.crash("kernel")
+        host.end()
+
+
+@pytest.mark.parametrize("service", ["httpd", "upper"])
+def test_all_services_begin_anew_where_one_failed(tmp_path: Path, service: str) -> None:
+    with both(tmp_path, same_domain=True) as host:
+        old = [each.process for each in host.system.guests[1].ozs.services.values()]
+        host.system.crash("app", "", service)
+        host.end()
+        new = [each.process for each in host.system.guests[1].ozs.services.values()]
+        assert host.system.primary().domid == 1
+        assert all(a is not b for a, b in zip(old, new, strict=True))
+
+
+def test_one_of_several_is_upgraded(tmp_path: Path) -> None:
+    results: list[UpgradeResult] = []
+    with both(tmp_path) as host:
+        program = tmp_path / "upper.py"
+        program.write_text(PROGRAM + "# another version\n")
+        host.system.upgrade(UpgradeRequest(service="upper", reload=True), done=results.append)
+        assert host.system.run_until(lambda: bool(results), 60)
+        assert results[0].outcome is Outcome.UPGRADED, results[0].reason
+        commands = [step.text for step in results[0].steps]
+        assert "service restart upper" in commands
+        host.end()
+
+
+def test_an_upgrade_of_several_must_say_which(tmp_path: Path) -> None:
+    with both(tmp_path) as host:
+        with pytest.raises(OSError, match="which one: httpd, upper"):
+            host.system.upgrade(UpgradeRequest(program="other"))
+        with pytest.raises(OSError, match="no service 'ftp'"):
+            host.system.upgrade(UpgradeRequest(service="ftp", reload=True))
+        with pytest.raises(OSError, match="no service 'ftp'"):
+            host.system.crash("app", "", "ftp")
+        host.end()
+
+
+def test_administrators_see_all_services(tmp_path: Path) -> None:
+    with both(tmp_path) as host:
+        status, output = host.system.run_command(1, ["service", "status"])
+        assert status == 0
+        assert [line.split()[:2] for line in output.splitlines()] == [
+            ["httpd:", "up:"], ["upper:", "up:"]
+        ]  # fmt: skip
+        listed = {each.id: each.services for each in host.system.list()}
+        assert listed[1] == ["httpd", "upper"] and listed[host.system.control] == []
+
+
+def test_a_service_that_does_not_listen_is_named(tmp_path: Path) -> None:
+    program = tmp_path / "upper.py"
+    program.write_text(PROGRAM)
+    specs = (ServiceSpec(), ServiceSpec(str(program), ("7001",), PORT))
+    with System(small_config(root=tmp_path, specs=specs)) as system:
         with pytest.raises(OSError, match="upper does not listen on port 7000"):
             system.boot()
 
 
-def upgrade(system: System, request: UpgradeRequest) -> UpgradeResult:
-    results: list[UpgradeResult] = []
-    system.upgrade(request, done=results.append)
-    assert system.run_until(lambda: bool(results), 60)
-    return results[0]
+# profiles
 
 
-def test_one_is_upgraded_under_clients_of_both(tmp_path: Path) -> None:
-    with two_services(tmp_path) as system:
+def with_profile(root: Path, profile: str) -> System:
+    program, own = root / "upper.py", root / "own.py"
+    program.write_text(PROGRAM)
+    own.write_text(PROFILE)
+    spec = ServiceSpec(str(program), (str(PORT),), PORT, profile.replace("own.py", str(own)))
+    return System(small_config(root=root, specs=(spec,)))
+
+
+def test_an_authors_profile_is_what_its_port_is_under(tmp_path: Path) -> None:
+    with with_profile(tmp_path, "own.py:counting") as system:
         system.boot()
-        talk = Talk(system)
-        talk.reach(20)
-        (tmp_path / "upper.py").write_text(UPPER + "\n# another version\n")
-        result = upgrade(system, UpgradeRequest(service="upper", reload=True))
-        assert (result.outcome, result.reason) == (Outcome.UPGRADED, "")
-        steps = [step.text for step in result.steps]
-        assert "service restart upper" in steps and "check 10.0.0.2 7000" in steps
-        versions = [each.version for each in system.primary().version.services]
-        sources = [b"".join(version.sources.values()) for version in versions]
-        assert b"another version" in sources[1] and b"another version" not in sources[0]
-        talk.finish()
+        client = add_client(system).spawn(talk)
+        system.run_for(0.1)
+        assert system.crash("kernel") == 1
+        assert system.run_until(lambda: client.exited, 60) and client.exit_status == 0
+        writes = (tmp_path / "writes").read_text().splitlines()
+        assert len(writes) > WORDS  # those of the replay too
 
 
-def test_which_one_is_to_be_said(tmp_path: Path) -> None:
-    with two_services(tmp_path) as system:
+@pytest.mark.parametrize(
+    ("profile", "wrong"),
+    [
+        ("own.py:nothing", "can't load the profile"), ("nowhere.py:x", "can't load the profile"),
+        ("own.py:failing", "no room"),
+    ],
+)  # fmt: skip
+def test_a_profile_that_can_not_be_used(tmp_path: Path, profile: str, wrong: str) -> None:
+    with pytest.raises(OSError, match=wrong):
+        with_profile(tmp_path, profile)
+
+
+# FTP
+
+
+def ftp_host(root: Path, **changes: object) -> System:
+    (root / "file").write_bytes(b"0123456789" * 20_000)
+    return System(small_config(root=root, specs=(ServiceSpec("ftp"),), **changes))
+
+
+@pytest.mark.parametrize("what", ["app", "kernel"])
+def test_an_ftp_session_outlives_its_server(tmp_path: Path, what: str) -> None:
+    report = Report()
+
+    async def client(argv: list[str]) -> int:
+        ftp = await login(report)
+        for _ in range(3):
+            await ftp.check("file", b"0123456789" * 20_000)
+        await ftp.quit()
+        return 0
+
+    with ftp_host(tmp_path) as system:
         system.boot()
-        with pytest.raises(OSError, match="which one: httpd, upper"):
-            system.upgrade(UpgradeRequest(reload=True))
-        with pytest.raises(OSError, match="no service 'x'"):
-            system.upgrade(UpgradeRequest(service="x", reload=True))
-        with pytest.raises(OSError, match="no service 'x'"):
-            system.crash("app", service="x")
-        assert upgrade(system, UpgradeRequest(kernel="2.6")).outcome is Outcome.UPGRADED
-        backup = system.backup().domid
-        assert system.run_command(system.primary().domid, ["zlctl", "wakeup-backup"])[0] == 0
-        status, output = system.run_command(backup, ["service", "restart"])
-        assert status == 1 and "which one" in output
-        assert system.run_command(backup, ["service", "restart", "upper", "7000"])[0] == 0
-        _, output = system.run_command(backup, ["service", "status"])
-        lines = output.splitlines()
-        assert lines[0].startswith("httpd: up: ") and lines[1].startswith("upper: up: ")
+        slow = system.config.link.__class__(bits_per_second=10_000_000, delay_ns=1_000_000)
+        process = add_client(system, link=slow).spawn(client)
+        system.run_for(0.2)
+        assert not process.exited
+        system.crash(what)
+        assert system.run_until(lambda: process.exited, 60)
+        assert (process.exit_status, report.wrong, report.broken) == (0, [], [])
+
+
+def test_passive_transfers_get_their_ports_from_the_range(tmp_path: Path) -> None:
+    ports: list[int] = []
+
+    async def client(argv: list[str]) -> int:
+        ftp = await login(Report())
+        for _ in range(2):
+            ports.append(int((await ftp.command("EPSV", 229, "")).split("|")[3]))
+        await ftp.quit()
+        return 0
+
+    with ftp_host(tmp_path, passive_ports=(30000, 30001)) as system:
+        system.boot()
+        process = add_client(system).spawn(client)
+        assert system.run_until(lambda: process.exited, 10) and process.exit_status == 0
+    assert len(ports) == 2 and set(ports) <= {30000, 30001}
+
+
+# the wall clock
+
+
+def test_the_wall_clock_is_the_real_one_in_real_time_only(tmp_path: Path) -> None:
+    before = int(time.time())
+    with System(small_config(root=tmp_path, real=True, forwards=())) as system:
+        epochs = {guest.kernel.epoch for guest in system.guests.values()}
+    assert len(epochs) == 1 and before <= epochs.pop() <= time.time()
+    with System(small_config(root=tmp_path)) as system:
+        assert {guest.kernel.epoch for guest in system.guests.values()} == {DEFAULT_EPOCH}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from xenemu.boot import UpgradeRequest
+from xenemu.boot import BootConfig, UpgradeRequest, parse_service
 from xenemu.cli import main
 from xenemu.cli.upgrade_method import request_of
 
@@ -51,25 +51,28 @@ def test_usage(words: list[str]) -> None:
 
 def test_request() -> None:
     params = {"program": "a:b", "arguments": ["x"], "check": None, "reload": True}
-    assert request_of(params, ["a"]) == UpgradeRequest("a:b", ("x",), None, True, None)
-    for bad in ({"program": 1}, {"arguments": "x"}, {"arguments": [1]}, {"reload": 1}, {"x": 1}):
+    config = BootConfig()
+    assert request_of(params, config) == UpgradeRequest("a:b", ("x",), None, True, None)
+    for bad in (
+        {"program": 1}, {"arguments": "x"}, {"arguments": [1]}, {"reload": 1}, {"x": 1},
+        {"service": 1}, {"root": 1},
+    ):  # fmt: skip
         with pytest.raises(TypeError):
-            request_of(bad, ["a"])
-    with pytest.raises(TypeError):
-        request_of({"service": 1}, ["a"])
+            request_of(bad, config)
 
 
-@pytest.mark.parametrize(
-    ("word", "request_"),
-    [
-        ("b", UpgradeRequest(service="b", reload=True)),
-        ("b=m:n", UpgradeRequest("m:n", service="b")),
-        ("m:n", UpgradeRequest("m:n")),
-        ("/a=b.py", UpgradeRequest("/a=b.py")),
-    ],
-)
-def test_which_service(word: str, request_: UpgradeRequest) -> None:
-    assert request_of({"service": word}, ["a", "b"]) == request_
+def test_which_service_a_request_is_about() -> None:
+    specs = tuple(map(parse_service, ("ftp", "proxy", "a:b,port=8000,arg=x")))
+    config = BootConfig(specs=specs)
+    assert request_of({"service": "ftp"}, config) == UpgradeRequest(service="ftp", reload=True)
+    assert request_of({"service": "ftp=m:n"}, config) == UpgradeRequest("m:n", service="ftp")
+    assert request_of({"service": "m:n"}, config) == UpgradeRequest("m:n")
+    moved = request_of({"service": "ftp", "root": "/srv"}, config)
+    assert moved == UpgradeRequest(service="ftp", arguments=("--port", "21", "/srv"))
+    with pytest.raises(OSError, match="which one: ftp, proxy, a"):
+        request_of({"root": "/srv"}, config)
+    with pytest.raises(OSError, match="a got its own arguments"):
+        request_of({"service": "a", "root": "/srv"}, config)
 
 
 def run(*words: str) -> tuple[int, str, str]:

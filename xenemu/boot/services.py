@@ -1,22 +1,22 @@
 """Which services a primary runs: built-in ones by name, others by module or file.
 
 A specification is NAME[,KEY=VALUE]...: NAME is httpd, ftp or proxy, or a program as Kernel.spawn
-takes it; a comma in a value is written twice.
+takes it; a comma in a value is written twice. A profile that is not built in is an author's own, as
+ozs.ftapi.load_profile takes it.
 """
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ozs import Profile, Service, ServiceVersion
 
 HTTPD = "xenemu.guest.programs.httpd"
-LOCALHOST = "127.0.0.1"  # where clients of forwarded ports reach a service
 PROFILES = {profile.name.lower(): profile for profile in Profile}
 KEYS = ("port", "profile", "name", "arg")
 
-Arguments = Callable[[int, Path], tuple[str, ...]]
+Arguments = Callable[[int, Path, str], tuple[str, ...]]
 
 
 def httpd_arguments(root: Path, port: int = 80) -> tuple[str, ...]:
@@ -26,7 +26,8 @@ def httpd_arguments(root: Path, port: int = 80) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Builtin:
-    """A service by name."""
+    """A service by name; `arguments` of its port, its files' root, and the address at which clients
+    reach it when that is not the domain's ("": it is)."""
 
     program: str
     port: int
@@ -34,15 +35,18 @@ class Builtin:
     arguments: Arguments
 
 
+def ftpd_arguments(port: int, root: Path, address: str) -> tuple[str, ...]:
+    """Of the FTP server."""
+    passive = ("--passive-address", address) if address else ()
+    return ("--port", str(port), *passive, str(root))
+
+
 BUILTINS = {
-    "httpd": Builtin(HTTPD, 80, Profile.HTTP, lambda port, root: httpd_arguments(root, port)),
-    "ftp": Builtin(
-        "xenemu.guest.programs.ftpd", 21, Profile.FTP,
-        lambda port, root: ("--port", str(port), "--passive-address", LOCALHOST, str(root)),
-    ),
+    "httpd": Builtin(HTTPD, 80, Profile.HTTP, lambda port, root, _: httpd_arguments(root, port)),
+    "ftp": Builtin("xenemu.guest.programs.ftpd", 21, Profile.FTP, ftpd_arguments),
     "proxy": Builtin(
         "xenemu.guest.programs.proxyd", 3128, Profile.PROXY,
-        lambda port, root: ("--port", str(port)),
+        lambda port, root, _: ("--port", str(port)),
     ),
 }  # fmt: skip
 
@@ -57,26 +61,26 @@ class ServiceSpec:
     program: str = "httpd"
     arguments: tuple[str, ...] | None = None
     port: int = 0
-    profile: Profile | str | None = None  # str: an author's, as load_profile takes it
+    profile: str = ""
     name: str = ""
-    more: tuple[str, ...] = field(default=())
+    more: tuple[str, ...] = ()
 
-    def service(self, root: Path) -> Service:
-        """The service, on files below `root`."""
-        builtin = BUILTINS.get(self.program)
-        if builtin is None:
-            name = self.name or default_name(self.program)
-            known = Builtin(
-                self.program, 80, Profile.PLAIN, lambda port, root: httpd_arguments(root, port)
-            )
-        else:
-            name, known = self.name or self.program, builtin
+    @property
+    def own_profile(self) -> str:
+        """The author's own profile, if it is under one."""
+        return "" if self.profile in PROFILES else self.profile
+
+    def service(self, root: Path, address: str = "") -> Service:
+        """The service, on files below `root`; `address`: see Builtin. Under the author's own
+        profile it is plain until that has a number."""
+        name = self.name or default_name(self.program)
+        known = BUILTINS.get(self.program) or Builtin(
+            self.program, 80, Profile.PLAIN, lambda port, root, _: httpd_arguments(root, port)
+        )
         port = self.port or known.port
-        given = known.arguments(port, root) if self.arguments is None else self.arguments
-        version = ServiceVersion(known.program, given + self.more)
-        if isinstance(self.profile, str):
-            return Service(name, version, port, own=self.profile)
-        return Service(name, version, port, self.profile or known.profile)
+        given = known.arguments(port, root, address) if self.arguments is None else self.arguments
+        profile = PROFILES.get(self.profile, Profile.PLAIN if self.profile else known.profile)
+        return Service(name, ServiceVersion(known.program, given + self.more), port, profile)
 
 
 def default_name(program: str) -> str:
@@ -120,12 +124,11 @@ def parse_port(text: str) -> int:
     return int(text)
 
 
-def parse_profile(text: str) -> Profile | str:
-    """A built-in one by name, or an author's as load_profile takes it. ValueError."""
-    if text not in PROFILES and not text.partition(":")[2]:
-        names = ", ".join(PROFILES)
-        raise ValueError(f"no such profile: {text!r} (of {names}, FILE.py:NAME, LIBRARY.so:NAME)")
-    return PROFILES.get(text, text)
+def parse_profile(text: str) -> str:
+    """One of PROFILES, or PATH:NAME; ValueError."""
+    if text not in PROFILES and not text.rpartition(":")[0]:
+        raise ValueError(f"not {', '.join(PROFILES)} or FILE.py:NAME: {text!r}")
+    return text
 
 
 def parse_name(text: str) -> str:

@@ -11,7 +11,8 @@ from xenemu.boot import BUILTINS, KERNELS, ServiceSpec, parse_service
 
 
 def absolute(program: str) -> str:
-    """MODULE[:NAME] as it is; FILE[:NAME] with the file's absolute path. click.BadParameter."""
+    """MODULE[:NAME] as it is; FILE.py[:NAME], or a profile's FILE.so:NAME, with the file's
+    absolute path. click.BadParameter."""
     name, separator, function = program.partition(":")
     if not name.endswith((".py", ".so")):
         return program
@@ -19,12 +20,6 @@ def absolute(program: str) -> str:
     if not path.is_file():
         raise click.BadParameter(f"no such file: {name}")
     return f"{path}{separator}{function}"
-
-
-def with_paths(spec: ServiceSpec) -> ServiceSpec:
-    """With absolute paths. click.BadParameter."""
-    profile = absolute(spec.profile) if isinstance(spec.profile, str) else spec.profile
-    return replace(spec, program=absolute(spec.program), profile=profile)
 
 
 def program_of(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -41,7 +36,10 @@ def specs_of(services: tuple[str, ...], args: tuple[str, ...]) -> tuple[ServiceS
         specs = [parse_service(text) for text in services or ("httpd",)]
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--service") from None
-    specs = [with_paths(spec) for spec in specs]
+    specs = [
+        replace(spec, program=absolute(spec.program), profile=absolute(spec.profile))
+        for spec in specs
+    ]
     if not args:
         return tuple(specs)
     if len(specs) > 1:
@@ -58,10 +56,10 @@ services_option: Decorator = click.option(
     multiple=True,
     metavar="NAME[,KEY=VALUE]...",
     help=f"A service: {', '.join(BUILTINS)} (default httpd), or MODULE:NAME or FILE.py:NAME, where "
-    "NAME (default main) is async (argv) -> int. Keys: port=, profile= (plain, http, ftp, proxy, "
-    "or your own: FILE.py:NAME, LIBRARY.so:NAME), "
-    "name=, and arg=, repeatable: an argument, after those of a built-in one; a comma is written "
-    "twice. Repeatable.",
+    "NAME (default main) is async (argv) -> int. Keys: port= (80); profile= plain (the default), "
+    "http, ftp, proxy, or an author's own: FILE.py:NAME, MODULE:NAME, LIBRARY.so:NAME; name=; and "
+    "arg=, repeatable: an argument, after those of a built-in one. A comma is written twice. "
+    "Repeatable.",
 )
 service_option: Decorator = click.option(
     "--service",

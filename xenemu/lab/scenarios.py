@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from xenemu.boot import Link
-from xenemu.lab import clients, end_servers, kv_client, proxy_clients
+from xenemu.boot import Link, ServiceSpec
+from xenemu.lab import clients, end_servers, ftp_clients, kv_client, proxy_clients
 from xenemu.lab.clients import FILE, OTHER, SIZE, SMALL, UPLOAD, Client, Report
 from xenemu.lab.end_servers import EndServer
 from xenemu.lab.services import PORT, READ, content
 
 Files = Callable[[int], dict[str, bytes]]
-HTTPD = "xenemu.guest.programs.httpd"
 RATE, DELAY_NS = 100_000_000, 2_000_000
 
 LINKS = {
@@ -57,17 +56,26 @@ def two_uploads(seed: int) -> dict[str, bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`arguments` None: those of the file server. `diverges`: the service answers differently each
-    time, so a connection may be reset, with an event; never a wrong byte."""
+    """A client and the service that it uses: `program`, a built-in's name or one as ServiceSpec
+    takes it, with its `port` (0) and `profile` ("": its own). `beside`: more services of the same
+    domain. `diverges`: the service answers differently each time, so a connection may be reset,
+    with an event; never a wrong byte."""
 
     client: Client
-    program: str = HTTPD
+    program: str = "httpd"
     arguments: tuple[str, ...] | None = None
     files: Files = no_files
     stored: Files = no_files
     diverges: bool = False
-    profile: str | None = None  # of the service's author, as load_profile takes it
     servers: tuple[EndServer, ...] = ()  # on hosts of their own, at proxy_clients.SERVERS
+    port: int = 0
+    profile: str = ""
+    beside: tuple[ServiceSpec, ...] = ()
+
+    @property
+    def specs(self) -> tuple[ServiceSpec, ...]:
+        """The services of the domain; the first is the client's, and the one that a fault hits."""
+        return (ServiceSpec(self.program, self.arguments, self.port, self.profile), *self.beside)
 
     def program_of(self, seed: int, report: Report) -> Callable[[list[str]], object]:
         """The client as a guest program; it ends with 1 when its connection did not last."""
@@ -98,6 +106,11 @@ SCENARIOS = {
     "idle": Scenario(clients.idle, ECHO, ("5",)),
     "many": Scenario(clients.many, ECHO, ()),
     "kv": Scenario(kv_client.kv, f"{KV}/service.py", profile=f"{KV}/profile.py:kv"),
+    "ftp-retr": Scenario(ftp_clients.retr, "ftp", files=served),
+    "ftp-stor": Scenario(ftp_clients.stor, "ftp", stored=one_upload),
+    "ftp-list": Scenario(ftp_clients.listings, "ftp", files=served),
+    "ftp-two-files": Scenario(ftp_clients.two_files, "ftp", files=served, stored=one_upload),
+    "ftp-active": Scenario(ftp_clients.active, "ftp", files=served, stored=one_upload),
 }
 
 PROXYD = "xenemu.guest.programs.proxyd"

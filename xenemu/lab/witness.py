@@ -1,9 +1,10 @@
 """The witness: judges a run by the packets at the client's own interface, and nothing else.
 
 A parser of its own (RFC 791, 9293, 7323); nothing of the implementation's records is looked
-at. For each connection, told apart by the client's port and the SYN that began it:
+at. For each connection, told apart by its ports and the SYN that began it, whichever side that
+came from:
 
-  - one SYN/ACK number, acking the client's SYN; no reset, either way
+  - one number of the service's SYN, acking the client's if that came first; no reset, either way
   - a byte of the stream, sent or received, is the same each time it is on the wire
   - nothing acked that was not sent; with a link that keeps order acks, and timestamps that
     the client would have to believe, never go back
@@ -15,7 +16,6 @@ Left out: options other than timestamps, IPv6, fragments.
 
 import struct
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 RECORD = struct.Struct("<QIHH")  # time ns, node, direction, length
 RECEIVED, SENT = 0, 1
@@ -25,6 +25,7 @@ _IP = struct.Struct("!BBHHHBBHII")
 _TCP = struct.Struct("!HHIIBBHHH")
 TIMESTAMP = b"\x01\x01\x08\x0a"  # as our stacks write it: two NOPs first (RFC 7323, appendix A)
 FAR = 1 << 20  # bytes: no window is that large
+Key = tuple[int, int, int]  # our port, their address and port
 MAX_SAME = 3  # of one kind of complaint about one connection
 
 
@@ -138,10 +139,12 @@ class Connection:
     """What the client's interface has seen of one connection."""
 
     name: str
-    sent: Stream
     in_order: bool
-    reused: bool = False  # its port had another connection before
+    own: str = "client"  # whose interface it is
+    sent: Stream | None = None  # None, `received` too: its SYN has not been there
     received: Stream | None = None
+    reused: bool = False  # its ports had another connection before
+    opened_by_service: bool = False
     acked: int = 0  # offset in `sent`, a FIN counted
     stamp: int | None = None
     size: int = 0  # bytes that came
@@ -149,7 +152,6 @@ class Connection:
     last_byte: int = 0
     wrong: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
-    own: ClassVar[str] = "client"  # whose interface it is
 
     def client_says(self, segment: Segment) -> None:
         """A segment of the client."""
@@ -157,7 +159,9 @@ class Connection:
             if self.received is not None and not self.over:  # else: a stray was answered
                 self._complain(self.broken, f"the {self.own} sent a reset")
             return
-        if not segment.flags & SYN:
+        if self.sent is None:
+            self.sent = Stream(segment.seq)  # answers the service's
+        elif not segment.flags & SYN:
             self._carry(self.sent, segment, f"the {self.own}'s")
 
     def service_says(self, segment: Segment) -> None:
@@ -172,8 +176,8 @@ class Connection:
         if self.received is None:
             return  # a stray of an older connection
         self._carry(self.received, segment, "the service's")
-        if segment.flags & ACK:
-            self._acks(segment)
+        if segment.flags & ACK and self.sent is not None:
+            self._acks(self.sent, segment)
         if segment.timestamp is not None:
             self._stamped(segment.timestamp)
 
@@ -188,11 +192,16 @@ class Connection:
     @property
     def over(self) -> bool:
         """Both directions ended and arrived: what comes now is for a closed port."""
+        if self.sent is None or self.received is None:
+            return False
         sent_all = self.sent.fin is not None and self.acked > self.sent.fin
-        return sent_all and self.received is not None and self.received.complete
+        return sent_all and self.received.complete
 
     def _handshake(self, segment: Segment) -> None:
-        if segment.ack != (self.sent.isn + 1) & 0xFFFFFFFF or not segment.flags & ACK:
+        expected = segment.flags & ACK == 0
+        if self.sent is not None and not self.opened_by_service:
+            expected = not expected and segment.ack == (self.sent.isn + 1) & 0xFFFFFFFF
+        if not expected:
             self._complain(self.broken, "a SYN that does not ack the client's")
         if self.received is None:
             self.received = Stream(segment.seq)
@@ -221,13 +230,13 @@ class Connection:
             elif stream.fin != end:
                 self._complain(self.wrong, f"{whose} FIN at {end} and at {stream.fin}")
 
-    def _acks(self, segment: Segment) -> None:
-        at = self.sent.offset(segment.ack)
-        most = len(self.sent.data) + (self.sent.fin is not None)
+    def _acks(self, sent: Stream, segment: Segment) -> None:
+        at = sent.offset(segment.ack)
+        most = len(sent.data) + (sent.fin is not None)
         if at > most:
             self._complain(self.wrong, f"acked up to {at}, but only {most} was sent")
         # A TCP that took over acks the stream before it hears of its end again: harmless.
-        again = self.sent.fin is not None and at == self.sent.fin
+        again = sent.fin is not None and at == sent.fin
         if self.in_order and at < self.acked and not again:
             self._complain(self.broken, f"the ack went back from {self.acked} to {at}")
         self.acked = max(self.acked, at)
@@ -239,7 +248,7 @@ class Connection:
 
     def end(self) -> None:
         """Nothing more will come."""
-        if self.received is None:
+        if self.sent is None or self.received is None:
             self._complain(self.broken, "no handshake")
             return
         for stream, whose in ((self.sent, self.own), (self.received, "service")):
@@ -253,13 +262,15 @@ class Connection:
 
 
 class Witness:
-    """Follows the connections of one client node to one service."""
+    """Follows the connections of one node with the services: it opens them, or they do."""
 
-    def __init__(self, node: int, in_order: bool) -> None:
-        """`in_order`: the client's link neither loses nor reorders nor doubles packets."""
+    def __init__(self, node: int, in_order: bool, own: str = "client") -> None:
+        """`in_order`: its link neither loses nor reorders nor doubles packets. `own`: its name in
+        complaints."""
         self._node = node
+        self._own = own
         self._in_order = in_order
-        self._open: dict[tuple[int, int, int], Connection] = {}
+        self._open: dict[Key, Connection] = {}
         self.connections: list[Connection] = []
         self._malformed: list[str] = []
 
@@ -280,29 +291,41 @@ class Witness:
         elif direction == SENT:
             self._sent(segment)
         else:
-            connection = self._receiver(segment)
+            key = (segment.destination_port, segment.source, segment.source_port)
+            connection = self._received(key, segment)
             if connection is None:
-                self._malformed.append(f"at {time} ns: of no connection of the client's")
+                self._malformed.append(f"at {time} ns: of no connection of the {self._own}'s")
             else:
                 connection.service_says(segment)
                 connection.heard(time)
 
-    def _receiver(self, segment: Segment) -> Connection | None:
-        """Whose segment has come."""
-        return self._open.get((segment.destination_port, segment.source, segment.source_port))
+    def _received(self, key: Key, segment: Segment) -> Connection | None:
+        """The connection of a segment of the service's, a new one if its SYN is the first."""
+        connection = self._open.get(key)
+        begins = segment.flags & (SYN | ACK) == SYN
+        if begins and (connection is None or connection.over):
+            name = f"port {key[0]} from {key[2]}"
+            connection = self._begin(key, name)
+            connection.opened_by_service = True
+        return connection
 
     def _sent(self, segment: Segment) -> None:
         key = (segment.source_port, segment.destination, segment.destination_port)
         connection = self._open.get(key)
         begins = segment.flags & (SYN | ACK) == SYN
-        if begins and (connection is None or connection.sent.isn != segment.seq):
-            name = f"port {segment.source_port}"
-            reused = connection is not None
-            connection = Connection(name, Stream(segment.seq), self._in_order, reused)
-            self._open[key] = connection
-            self.connections.append(connection)
+        if begins and (
+            connection is None or connection.sent is None or connection.sent.isn != segment.seq
+        ):
+            connection = self._begin(key, f"port {segment.source_port}")
+            connection.sent = Stream(segment.seq)
         if connection is not None:
             connection.client_says(segment)
+
+    def _begin(self, key: Key, name: str) -> Connection:
+        connection = Connection(name, self._in_order, self._own, reused=key in self._open)
+        self._open[key] = connection
+        self.connections.append(connection)
+        return connection
 
     def verdict(self) -> tuple[list[str], list[str]]:
         """After the end: complaints about bytes, and complaints about connections."""
