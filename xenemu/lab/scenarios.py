@@ -54,6 +54,11 @@ def two_uploads(seed: int) -> dict[str, bytes]:
     return one_upload(seed) | {"little": content(seed + OTHER, SMALL)}
 
 
+def many_uploads(seed: int) -> dict[str, bytes]:
+    """What `ftp-many` stores."""
+    return {f"up{n}": ftp_clients.upload_of(seed, n) for n in range(ftp_clients.SESSIONS)}
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """A client and the service that it uses: `program`, a built-in's name or one as ServiceSpec
@@ -111,6 +116,7 @@ SCENARIOS = {
     "ftp-list": Scenario(ftp_clients.listings, "ftp", files=served),
     "ftp-two-files": Scenario(ftp_clients.two_files, "ftp", files=served, stored=one_upload),
     "ftp-active": Scenario(ftp_clients.active, "ftp", files=served, stored=one_upload),
+    "ftp-many": Scenario(ftp_clients.many, "ftp", files=served, stored=many_uploads),
 }
 
 PROXYD = "xenemu.guest.programs.proxyd"
@@ -122,6 +128,7 @@ SCENARIOS |= {
     "proxy-dynamic": Scenario(proxy_clients.dynamic, PROXYD, AS_PROXY, profile="proxy", servers=WEBS),
     "proxy-keepalive": Scenario(proxy_clients.keep_alive, PROXYD, AS_PROXY, profile="proxy", servers=WEBS),
     "proxy-connect": Scenario(proxy_clients.tunnel, PROXYD, AS_PROXY, profile="proxy", servers=TUNNEL),
+    "proxy-many": Scenario(proxy_clients.many, PROXYD, AS_PROXY, profile="proxy", servers=WEBS),
 }
 
 
