@@ -55,6 +55,11 @@ def two_uploads(seed: int) -> dict[str, bytes]:
     return one_upload(seed) | {"little": content(seed + OTHER, SMALL)}
 
 
+def many_uploads(seed: int) -> dict[str, bytes]:
+    """What `ftp-many` stores."""
+    return {f"up{n}": ftp_clients.upload_of(seed, n) for n in range(ftp_clients.SESSIONS)}
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """A client and its service: `program`, `arguments` and `port` as in ServiceSpec. `profile`: its
@@ -119,6 +124,7 @@ SCENARIOS |= {
         ("proxy-dynamic", proxy_clients.dynamic, WEBS),
         ("proxy-keepalive", proxy_clients.keep_alive, WEBS),
         ("proxy-connect", proxy_clients.tunnel, TUNNEL),
+        ("proxy-many", proxy_clients.many, WEBS),
     )
 } | {
     "ftp-retr": Scenario(ftp_clients.retr, "ftp", files=served),
@@ -126,6 +132,7 @@ SCENARIOS |= {
     "ftp-list": Scenario(ftp_clients.listings, "ftp", files=served),
     "ftp-two-files": Scenario(ftp_clients.two_files, "ftp", files=served, stored=one_upload),
     "ftp-active": Scenario(ftp_clients.active, "ftp", files=served, stored=one_upload),
+    "ftp-many": Scenario(ftp_clients.many, "ftp", files=served, stored=many_uploads),
 }
 
 

@@ -24,6 +24,7 @@ NS = 1_000_000_000
 PACKET_OUT, FENCE, PATH = 2, 5, 7  # enum xe_trace_kind
 BOUND_SECONDS = 60.0  # of machine time, after the last fault
 LOSSY_BOUND_SECONDS = 240.0
+LAST_SECONDS = 30.0  # a FIN that is lost comes again
 PROTECTED_SECONDS = 60.0
 QUIET_SECONDS = 130  # TIME_WAIT and tombstones are over
 CLEANUP_EVERY = 50  # runs of which one is followed until nothing is left of it
@@ -304,6 +305,7 @@ class Trial:
         time = system.now - self._began
         if ended:
             system.run_for(0.02)  # the last acks
+            system.run_until(self._all_over, LAST_SECONDS)
         wrong, broken = self._witnessed()
         names = [event.name for event in system.log.since()]
         lost = self.faults > 1 and any(name in LOST for name in names)
@@ -330,13 +332,22 @@ class Trial:
             turns=turns, time=time, trace_hash=trace_hash, faults=self.faults, lost=lost,
         )  # fmt: skip
 
+    def _feed(self) -> list[Witness]:
+        """The witnesses, who know what has happened until now."""
+        records = self._core.captured()
+        witnesses = [self.witness, *self.end_witnesses]
+        for witness in witnesses:
+            witness.feed(records)
+        return witnesses
+
+    def _all_over(self) -> bool:
+        return all(witness.over for witness in self._feed())
+
     def _witnessed(self) -> tuple[list[str], list[str]]:
         """What the packets at the client and at the end servers say."""
-        records = self._core.captured()
         wrong: list[str] = []
         broken: list[str] = []
-        for witness in (self.witness, *self.end_witnesses):
-            witness.feed(records)
+        for witness in self._feed():
             more_wrong, more_broken = witness.verdict()
             wrong += more_wrong
             broken += more_broken
