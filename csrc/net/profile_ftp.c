@@ -387,7 +387,6 @@ static void judge_rename(struct ftp_control *f, struct wr_conn *c, const struct 
 /* Whatever it did, it may have reset what is held. */
 static void judge_login(struct ftp_control *f, struct wr_conn *c)
 {
-	drop_held(f, HOLD_TYPE);
 	f->type = XE_FTP_ODD;
 	if (f->addressed || f->prepared || f->renaming)
 		keep_all(f, c);
