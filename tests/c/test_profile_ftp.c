@@ -239,6 +239,7 @@ static void transfer(struct run *r, struct command *c, struct wr_conn *again)
 	if (!late)
 		close_early(r);
 	write_text(r, r->root, c->reply[1], true);
+	xe_assert(!late || !r->early->whole);
 	close_early(r);
 }
 
