@@ -23,6 +23,7 @@ SECONDS = "60"  # of a transfer: longer, and it hangs
 KIB, MIB = 1 << 10, 1 << 20
 PROXIED = 12  # requests of one connection to the proxy
 FILES = ("small", "middle", "large")
+STILL = "still"  # a directory that does not change: one that is listed again must be the same
 FTPBENCH = Path(sysconfig.get_path("scripts")) / "ftpbench"
 
 
@@ -45,10 +46,12 @@ class Place:
 
     def fill(self, rng: random.Random, mib: int) -> None:
         """The files that clients get and send."""
+        (self.root / STILL).mkdir()
         for name, size in zip(FILES, (300, 200 * KIB, mib * MIB), strict=True):
             self.files[name] = rng.randbytes(size)
             (self.work / name).write_bytes(self.files[name])
             (self.root / name).write_bytes(self.files[name])
+            (self.root / STILL / name).write_bytes(self.files[name])
 
 
 def run(arguments: list[str | Path], cwd: Path | None = None) -> tuple[bytes, str]:
@@ -106,8 +109,8 @@ def ftp_curl_put(place: Place, name: str, rng: random.Random) -> str:
 
 
 def ftp_curl_list(place: Place, name: str, rng: random.Random) -> str:
-    out, problem = curl("-l", place.ftp)
-    return wrong(problem, set(FILES) <= set(out.decode().split()), "ftp names")
+    out, problem = curl("-l", f"{place.ftp}{STILL}/")
+    return wrong(problem, set(FILES) == set(out.decode().split()), f"ftp names {out!r}")
 
 
 def ftp_lftp(place: Place, name: str, rng: random.Random) -> str:

@@ -32,7 +32,7 @@ from service_clients import KINDS, Client, Place
 SERVICES = ("httpd", "ftp", "proxy")
 PASSIVE = 60
 GATEWAY = "10.0.1.1"  # this host, to guests
-LOUD = {"diverged", "unclaimed", "unprotected", "recovery-failed", "no-backup"}
+LOUD = {"connection-diverged", "connection-reset", "connection-unprotected", "recovery-failed"}
 
 
 def passive_range() -> str:
@@ -91,12 +91,13 @@ class EndServers:
         return found
 
 
-def boot(place: Path, root: Path, name: str) -> tuple[subprocess.Popen[str], list[str]]:
+def boot(place: Path, root: Path, name: str, pcap: Path | None) -> tuple[subprocess.Popen[str], list[str]]:
     """Three services; the URL of each."""
     command = [*XENEMU, "boot", "--root", str(root), "--name", name]
     for service, port in zip(SERVICES, (80, 21, 3128), strict=True):
         command += ["--service", service, "--forward", f"0:{port}"]
     command += ["--passive-ports", passive_range()]
+    command += ["--pcap", str(pcap)] if pcap else []
     with (place / "log").open("w") as errors:
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
     assert server.stdout is not None
@@ -154,12 +155,14 @@ class Faults:
             time.sleep(max(0.0, now + (self.options.every or 1) - time.monotonic()))
 
 
-def loud(name: str) -> tuple[Counter[str], list[str]]:
+def loud(name: str, keep: Path | None) -> tuple[Counter[str], list[str]]:
     """How often each event was, and those that tell of a loss."""
     job = subprocess.run(
         [*XENEMU, "events", "--json", "--name", name], capture_output=True, text=True
     )
     events = [json.loads(line) for line in job.stdout.splitlines()]
+    if keep:
+        keep.write_text(job.stdout)
     counts = Counter(str(event.get("name", event.get("event"))) for event in events)
     return counts, [str(e) for e in events if str(e.get("name", e.get("event"))) in LOUD]
 
@@ -173,6 +176,8 @@ def main() -> int:
     parser.add_argument("--ends", type=int, default=3)
     parser.add_argument("--mib", type=int, default=4)
     parser.add_argument("--only", default=",".join(KINDS))
+    parser.add_argument("--events", type=Path, help="a file for what happened")
+    parser.add_argument("--pcap", type=Path, help="a file for all packets")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
@@ -181,7 +186,7 @@ def main() -> int:
         root.mkdir()
         name = f"services-{options.seed}"
         ends = EndServers(options.ends, work)
-        server, urls = boot(work, root, name)
+        server, urls = boot(work, root, name, options.pcap)
         place = Place(work, root, *urls, ends.urls)
         place.fill(random.Random(options.seed), options.mib)
         stop = threading.Event()
@@ -196,7 +201,7 @@ def main() -> int:
             stop.set()
             for client in clients:
                 client.join()
-            counts, lost = loud(name)
+            counts, lost = loud(name, options.events)
             subprocess.run([*XENEMU, "stop", "--name", name], capture_output=True)
             server.wait(timeout=20)
             ends.stop()
