@@ -11,17 +11,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xenemu.boot import ServiceSpec, System, add_client, small_config
-from xenemu.boot.services import parse_profile
+from xenemu.boot import System, add_client, small_config
 from xenemu.boot.config import CONTROL_IP, MIB, SERVICE_IP
 from xenemu.guest import Process
 from xenemu.lab.clients import Report
-from xenemu.lab.end_witness import EndWitness
+from xenemu.lab.end_witness import BothWays, EndWitness
 from xenemu.lab.point import Course, Point
 from xenemu.lab.scenarios import LINKS
-from xenemu.lab.services import PORT
 from xenemu.lab.upgraded import DIVERGED, Upgraded, loud
-from xenemu.lab.witness import Witness
 
 NS = 1_000_000_000
 PACKET_OUT, FENCE, PATH = 2, 5, 7  # enum xe_trace_kind
@@ -42,8 +39,9 @@ Record = tuple[int, int, int, int, int, int, tuple[int, ...]]  # as core.trace g
 
 
 def fenced_that_spoke(trace: Iterable[Record]) -> list[str]:
-    """Domains of which a packet of the service got onto the LAN after they were fenced, and before
-    the service's address was theirs again."""
+    """Domains of which a packet of the services got onto the LAN after they were fenced, and before
+    the services' address was theirs again: of any connection, but those with who checks a backup at
+    another address."""
     fenced: set[int] = set()
     spoke: dict[int, None] = {}
     for _, _, kind, node, _, _, (a, _, c, *_) in trace:
@@ -51,9 +49,8 @@ def fenced_that_spoke(trace: Iterable[Record]) -> list[str]:
             fenced.add(node)
         elif kind == PATH and a == SERVICE_IP:
             fenced.discard(node)
-        elif kind == PACKET_OUT and node in fenced and c >> 16 & 0xFFFF == PORT:
-            if c >> 32 != CONTROL_IP:  # to who has checked the backup at another address
-                spoke[node] = None
+        elif kind == PACKET_OUT and node in fenced and c >> 32 != CONTROL_IP:
+            spoke[node] = None
     return [f"d{node} was fenced, and sent a packet of the service after that" for node in spoke]
 
 
@@ -110,12 +107,7 @@ class Trial:
         self.system = System(
             small_config(
                 root=root, seed=course.seed, log=8 * MIB,
-                specs=(
-                    ServiceSpec(
-                        self.scenario.program, self.scenario.arguments,
-                        profile=parse_profile(self.scenario.profile) if self.scenario.profile else None,
-                    ),
-                ),
+                specs=self.scenario.specs,
                 same_domain=course.same_domain, start_seconds=START_SECONDS,
             )
         )  # fmt: skip
@@ -147,7 +139,7 @@ class Trial:
         self._base = Base.of(system)
         self._core = system.machine.core
         self._core.capture(True)
-        self.witness = Witness(kernel.node.id, self.in_order)
+        self.witness = BothWays(kernel.node.id, self.in_order)
         self.end_witnesses = [self._add_server(n) for n in range(len(self.scenario.servers))]
         self._first_event, self._began = self._core.event_index, system.now
         self._first_store = self._core.stores
