@@ -17,7 +17,9 @@ int xe_copy_arg(struct xe_host *h, struct xe_vcpu *v, void *buf, uint64_t gva, s
 	return xe_copy_from(h, v, buf, gva, n);
 }
 
-static xe_hypercall_fn *const table[] = {
+enum { TABLE = 64 }; /* below XE_TRACE_NR */
+
+static xe_hypercall_fn *const table[TABLE] = {
 	[XE_ABI_hypercall_set_trap_table] = xe_do_set_trap_table,
 	[XE_ABI_hypercall_mmu_update] = xe_do_mmu_update,
 	[XE_ABI_hypercall_set_gdt] = xe_do_set_gdt,
@@ -71,23 +73,41 @@ static void count_error(struct xe_host *h, int64_t r)
 		h->counters.eperms++;
 }
 
-static inline int64_t dispatch(struct xe_host *h, struct xe_vcpu *v, uint64_t nr, uint64_t head,
-			       const uint64_t *arg)
+/* The record is not all that there is to do. */
+static inline bool is_rare(const struct xe_host *h, int64_t r)
 {
+	return r < 0 || h->seen_len || xe_trace_full(h->trace);
+}
+
+static void complete(struct xe_host *h, struct xe_trace_record *t, const uint64_t *arg, int64_t r)
+{
+	if (r < 0)
+		count_error(h, r);
+	if (h->seen_len)
+		xe_trace_argument(h, t, arg);
+	h->seen_len = 0;
+	if (xe_trace_full(h->trace))
+		xe_trace_settle(h->trace);
+}
+
+static int64_t dispatch(struct xe_host *h, struct xe_vcpu *v, uint64_t nr, const uint64_t *arg)
+{
+	uint64_t head = xe_trace_call(v, nr < XE_TRACE_NR ? nr : XE_TRACE_NR);
+	struct xe_trace_record *t;
 	int64_t r = -ENOSYS;
 
 	h->counters.hypercalls++;
-	h->seen_len = 0;
-	if (nr < sizeof(table) / sizeof(table[0]) && table[nr])
+	if (nr < TABLE && table[nr])
 		r = table[nr](h, v, arg);
-	if (r < 0)
-		count_error(h, r);
-	xe_trace_hypercall(h, head, arg, r);
+	t = xe_trace_hypercall(h, head, arg, r);
+	if (is_rare(h, r))
+		complete(h, t, arg, r);
 	return r;
 }
 
-/* Not in the table: a multicall inside one is refused, as in Xen. Only results are written back. An
- * iret is the last call, and its result that of the multicall. */
+/* Not in the table: its entries have records of their own, and a multicall inside one is refused, as
+ * in Xen. Only results are written back. An iret is the last call, and its result that of the
+ * multicall. */
 static int64_t do_multicall(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6])
 {
 	uint64_t gva = arg[0];
@@ -96,15 +116,14 @@ static int64_t do_multicall(struct xe_host *h, struct xe_vcpu *v, const uint64_t
 		return -EFAULT;
 	for (uint32_t n = (uint32_t)arg[1]; n; n--, gva += sizeof(struct xe_multicall_entry)) {
 		struct xe_multicall_entry e;
-		uint64_t head;
 		int r;
 
 		if (xe_copy_from(h, v, &e, gva, sizeof(e)))
 			return -EFAULT;
-		head = xe_trace_call(v, e.op);
+		h->seen_len = 0;
 		e.result = e.op == XE_ABI_hypercall_multicall
 				   ? (uint64_t)-EINVAL
-				   : (uint64_t)dispatch(h, v, e.op, head, e.args);
+				   : (uint64_t)dispatch(h, v, e.op, e.args);
 		r = xe_copy_to(h, v, gva + offsetof(struct xe_multicall_entry, result), &e.result,
 			       sizeof(e.result));
 		if (e.op == XE_ABI_hypercall_iret)
@@ -115,44 +134,77 @@ static int64_t do_multicall(struct xe_host *h, struct xe_vcpu *v, const uint64_t
 	return 0;
 }
 
-/* Apart, so that the one call needs few registers. */
-static __attribute__((noinline)) int64_t multicall(struct xe_host *h, struct xe_vcpu *v,
-						   const uint64_t *arg)
+static int64_t multicall(struct xe_host *h, struct xe_vcpu *v, const uint64_t *arg)
 {
 	uint64_t head = xe_trace_call(v, XE_ABI_hypercall_multicall);
+	struct xe_trace_record *t;
 	int64_t r;
 
 	h->counters.hypercalls++;
 	r = do_multicall(h, v, arg);
-	h->counters.efaults += r == -EFAULT;
 	h->seen_len = 0; /* the entries have records of their own */
-	xe_trace_hypercall(h, head, arg, r);
+	t = xe_trace_hypercall(h, head, arg, r);
+	complete(h, t, arg, r == -EFAULT ? r : 0);
 	return r;
 }
 
-/* No hypercall has more than five arguments. */
+/* The hypercall is over. */
+static int64_t leave(struct xe_host *h, int64_t r)
+{
+	h->current = NULL;
+	if (h->run_n)
+		xe_frames_flush(h);
+	if (*h->changed && h->settle)
+		h->settle(h->ctx);
+	return r;
+}
+
+static __attribute__((noinline)) int64_t finish(struct xe_host *h, struct xe_trace_record *t,
+						const uint64_t *arg, int64_t r)
+{
+	complete(h, t, arg, r);
+	return leave(h, r);
+}
+
+/* Of a vcpu that was blocked, and of a number that is not in the table. */
+static __attribute__((noinline)) int64_t rare_call(struct xe_host *h, struct xe_vcpu *v,
+						   uint64_t nr, const uint64_t *arg)
+{
+	int64_t r;
+
+	if (v->blocked)
+		xe_vcpu_unblock(h, v); /* what calls runs */
+	h->current = v;
+	r = nr == XE_ABI_hypercall_multicall ? multicall(h, v, arg) : dispatch(h, v, nr, arg);
+	return leave(h, r);
+}
+
+/* No hypercall has more than five arguments. All that is rare is apart and called last, so that the
+ * common way needs few registers and looks at each thing once. */
 int64_t xe_vcpu_hypercall(struct xe_host *h, uint32_t domid, uint32_t vcpu, uint32_t nr,
 			  const uint64_t arg[5], xe_ns now)
 {
 	struct xe_domain *d = domid < XE_MAX_DOMAINS ? h->domain[domid] : NULL;
+	struct xe_trace_record *t;
 	struct xe_vcpu *v;
+	uint64_t head;
 	int64_t r;
 
 	if (!d || d->dying || vcpu >= d->nvcpus)
-		return -ESRCH;
+		return leave(h, -ESRCH);
 	v = d->vcpu[vcpu];
 	if (now > h->now)
 		h->now = now;
+	if (v->blocked || nr >= TABLE || !table[nr])
+		return rare_call(h, v, nr, arg);
 	h->current = v;
-	if (v->blocked)
-		xe_vcpu_unblock(h, v); /* what calls runs */
-	if (nr == XE_ABI_hypercall_multicall)
-		r = multicall(h, v, arg);
-	else
-		r = dispatch(h, v, nr, xe_trace_call(v, nr), arg);
+	h->counters.hypercalls++;
+	head = xe_trace_call(v, nr);
+	r = table[nr](h, v, arg);
+	t = xe_trace_hypercall(h, head, arg, r);
+	if (is_rare(h, r) || h->run_n || *h->changed)
+		return finish(h, t, arg, r);
 	h->current = NULL;
-	if (h->run_n)
-		xe_frames_flush(h);
 	return r;
 }
 

@@ -232,6 +232,11 @@ static void release_frames(void *ctx, xe_mfn mfn, uint64_t n)
 	xe_memory_punch(&m->memory, mfn * XE_PAGE_SIZE, n * XE_PAGE_SIZE);
 }
 
+static void settle(void *m)
+{
+	xe_machine_sync(m);
+}
+
 static void *reserve(size_t bytes)
 {
 	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
@@ -240,14 +245,20 @@ static void *reserve(size_t bytes)
 	return p == MAP_FAILED ? NULL : p;
 }
 
+static xe_ns trace_clock(const void *machine)
+{
+	return xe_machine_clock(machine);
+}
+
 static int allocate(struct xe_machine *m)
 {
 	struct xe_host_config host = {
 		.frames = m->cfg.frames,
 		.release = release_frames,
-		.release_ctx = m,
+		.ctx = m,
 		.trace = &m->trace,
 		.changed = &m->unsettled,
+		.settle = settle,
 	};
 	int rc = xe_memory_open(&m->memory, m->cfg.frames * XE_PAGE_SIZE, m->cfg.real);
 
@@ -263,15 +274,13 @@ static int allocate(struct xe_machine *m)
 	m->trace.record = reserve(m->cfg.trace_records * sizeof(*m->trace.record));
 	if (!m->heap || !m->buffer || !m->free_buffer || !m->trace.record)
 		return -ENOMEM;
+	m->trace.clock = m->cfg.real ? trace_clock : NULL;
+	m->trace.ctx = m;
+	xe_trace_init(&m->trace, m->trace.record, m->cfg.trace_records, m->cfg.seed);
 	for (uint32_t i = 0; i < XE_PACKETS; i++)
 		m->free_buffer[i] = XE_PACKETS - 1 - i;
 	m->free_buffers = XE_PACKETS;
 	return xe_machine_open_wrappers(m);
-}
-
-static xe_ns trace_clock(const void *machine)
-{
-	return xe_machine_clock(machine);
 }
 
 int xe_machine_create(struct xe_machine **out, const struct xe_machine_config *cfg)
@@ -287,9 +296,6 @@ int xe_machine_create(struct xe_machine **out, const struct xe_machine_config *c
 	if (!m)
 		return -ENOMEM;
 	m->cfg = *cfg;
-	m->trace = (struct xe_trace){.mask = cfg->trace_records - 1, .hash = cfg->seed, .ctx = m};
-	if (cfg->real)
-		m->trace.clock = trace_clock;
 	m->gateway = XE_NO_PACKET;
 	m->host_timer = XE_NEVER;
 	rc = allocate(m);

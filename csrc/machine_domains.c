@@ -143,11 +143,7 @@ enum xe_kernel_fault xe_machine_kernel_fault(const struct xe_machine *m, uint32_
 int64_t xe_machine_hypercall(struct xe_machine *m, uint32_t domid, uint32_t vcpu, uint32_t nr,
 			     const uint64_t arg[5])
 {
-	int64_t rc = xe_vcpu_hypercall(m->host, domid, vcpu, nr, arg, m->now);
-
-	if (m->unsettled)
-		xe_machine_sync(m);
-	return rc;
+	return xe_vcpu_hypercall(m->host, domid, vcpu, nr, arg, m->now);
 }
 
 /* The domain gets no packet that waits for it, and its NSW has no log. */

@@ -8,6 +8,7 @@
 #define XE_BASE_TRACE_H
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,14 +55,33 @@ struct xe_trace_record {
 static_assert(sizeof(struct xe_trace_record) == 64, "a cache line; read by Python");
 static_assert(offsetof(struct xe_trace_record, a) == 16, "read by Python");
 
+enum {
+	XE_TRACE_BATCH = 64, /* records that are settled at once, of a ring that has them */
+	XE_TRACE_LANES = 16, /* two for each word of a record: records take turns */
+};
+
+/* The records from `settled` on are in the ring, but not in the hash yet. */
 struct xe_trace {
+	struct xe_trace_record *next; /* where the next one goes */
+	struct xe_trace_record *full; /* once that is here, they are settled */
 	struct xe_trace_record *record;
-	uint64_t mask;  /* records - 1 */
-	uint64_t count; /* records ever */
-	uint64_t hash;
+	uint64_t mask;    /* records - 1 */
+	uint64_t settled; /* records ever, up to the last batch */
+	uint64_t lane[XE_TRACE_LANES];
 	xe_ns (*clock)(const void *ctx); /* NULL: stamps are the callers' `now` */
 	const void *ctx;
 };
+
+/* `records` are zeroed. */
+void xe_trace_init(struct xe_trace *t, struct xe_trace_record *record, uint64_t records,
+		   uint64_t seed);
+void xe_trace_settle(struct xe_trace *t);
+uint64_t xe_trace_hash(const struct xe_trace *t);
+
+static inline uint64_t xe_trace_count(const struct xe_trace *t)
+{
+	return t->settled + (uint64_t)(t->next - &t->record[t->settled & t->mask]);
+}
 
 static inline uint64_t xe_trace_head(uint32_t node, enum xe_trace_kind kind, uint32_t vcpu,
 				     uint32_t nr)
@@ -69,45 +89,24 @@ static inline uint64_t xe_trace_head(uint32_t node, enum xe_trace_kind kind, uin
 	return (uint64_t)(nr << 16 | vcpu << 8 | kind) << 32 | node;
 }
 
-static inline uint64_t xe_trace_term(uint64_t word, int32_t odd, unsigned turn)
-{
-	word *= (uint64_t)(int64_t)odd;
-	return word << turn | word >> (64 - turn);
-}
-
-/* Each word is multiplied by itself and turned into a place of its own, so the products don't wait
- * for each other; one step per record then depends on the one before. Any change of one word
- * changes the hash. */
-static inline uint64_t xe_trace_mix(uint64_t hash, const struct xe_trace_record *r)
-{
-	uint64_t sum = r->time * (uint64_t)0x2545f491;
-
-	sum += xe_trace_term(r->head, 0x6c8e9cf5, 8);
-	sum += xe_trace_term(r->a[0], 0x5851f42d, 16);
-	sum += xe_trace_term(r->a[1], 0x4c957f2d, 24);
-	sum += xe_trace_term(r->a[2], 0x14057b7f, 32);
-	sum += xe_trace_term(r->a[3], 0x3c6ef36f, 40);
-	sum += xe_trace_term(r->a[4], 0x7f4a7c15, 48);
-	sum += xe_trace_term(r->a[5], 0x1b873593, 56);
-	hash = (hash ^ sum) * 0x9e3779b97f4a7c15u;
-	return hash ^ hash >> 32;
-}
-
 /* Where the next record goes: every field but the time is to be set, then it is added. Built in
  * its place, since a copy would wait for the stores of what it copies. */
 static inline struct xe_trace_record *xe_trace_next(struct xe_trace *t)
 {
-	return &t->record[t->count & t->mask];
+	return t->next;
+}
+
+static inline bool xe_trace_full(const struct xe_trace *t)
+{
+	return t->next == t->full;
 }
 
 static inline void xe_trace_add(struct xe_trace *t, xe_ns now, struct xe_trace_record *r)
 {
-	t->count++;
 	r->time = now;
-	if (__builtin_expect(!t->clock, 1))
-		t->hash = xe_trace_mix(t->hash, r);
-	else
-		r->time = t->clock(t->ctx);
+	t->next = r + 1;
+	if (xe_trace_full(t))
+		xe_trace_settle(t);
 }
 
 #endif

@@ -115,6 +115,7 @@ struct xe_nsw {
 	struct xe_log_removal staged; /* by the handler that runs */
 	uint32_t staged_root;
 	bool staged_wrong;
+	struct xe_cuts scratch;      /* of the chain that is compacted */
 	uint64_t reads_replayed, writes_dropped, bytes_fed, bytes_dropped, dates_replayed, corrupt,
 		ghosts_replayed, claims, compactions;
 	struct xe_store_stop *stop; /* not owned; NULL: none */

@@ -139,14 +139,13 @@ static int compact_chain(struct xe_nsw *n, struct wr_conn *c, struct wr_conn *ro
 	struct xe_log_chain *old = xe_log_chain(slot), *new;
 	struct chain_writer w = {.n = n, .first = XE_LOG_NONE, .last = XE_LOG_NONE};
 	uint32_t removed = XE_LOG_LOAD(ring->removed), other = !(XE_LOG_LOAD(slot->active) & 1);
-	struct xe_cuts cuts;
-	int rc = xe_cuts_load(n, &cuts, slot, ring);
+	int rc = xe_cuts_load(n, &n->scratch, slot, ring);
 
 	if (rc)
 		return rc;
-	write_cuts(&w, &cuts);
-	rewrite(&w, &cuts, slot);
-	xe_cuts_free(&cuts);
+	write_cuts(&w, &n->scratch);
+	rewrite(&w, &n->scratch, slot);
+	xe_cuts_free(&n->scratch);
 	if (w.failed) {
 		xe_nsw_give_chain(n, w.first);
 		return -ENOSPC;

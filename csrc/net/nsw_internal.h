@@ -1,6 +1,7 @@
 /* What the parts of the north-side wrapper share.
  *
- * nsw.c          one connection: replay and record
+ * nsw.c          one connection: its beginning, what it reads
+ * nsw_output.c   what it writes
  * nsw_records.c  the arena of records, chains, attaching
  * nsw_session.c  members of a session, their order, what is claimed
  * nsw_cuts.c     what is removed: cuts in a replay, marks, the ring
@@ -76,6 +77,9 @@ void xe_nsw_keep_marks(struct xe_nsw *n, struct wr_conn *c);
 void xe_nsw_note_input(struct xe_nsw *n, struct wr_conn *c, uint32_t kind, uint32_t size);
 int xe_nsw_logged_error(const struct wr_conn *c); /* of the record, if it may be one: -errno */
 void xe_nsw_raise_flag(struct xe_nsw *n, const struct wr_conn *c, uint32_t flag);
+
+/* nsw_output.c: output that is removed counts as written as soon as what lies before it is. */
+void xe_nsw_pass_over(struct xe_nsw *n, struct wr_conn *c);
 
 /* nsw_session.c */
 int xe_nsw_list_sessions(struct xe_nsw *n); /* at attach; 0, -ENOMEM */

@@ -217,6 +217,7 @@ void xe_nsw_detach(struct xe_nsw *n)
 {
 	for (uint32_t i = 0; n->conn && i < n->log.slots; i++)
 		xe_cuts_free(&n->conn[i].cuts);
+	xe_cuts_free(&n->scratch);
 	xe_log_close(&n->log);
 	free(n->free);
 	free(n->conn);

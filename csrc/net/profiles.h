@@ -6,6 +6,7 @@
 
 int xe_profile_http(struct wr *w);
 int xe_profile_ftp(struct wr *w);
+int xe_profile_ftp(struct wr *w);
 int xe_profile_proxy(struct wr *w);
 
 #endif

@@ -57,7 +57,7 @@ void xe_frames_destroy(struct xe_host *h)
 void xe_frames_flush(struct xe_host *h)
 {
 	if (h->run_n && h->release)
-		h->release(h->release_ctx, h->run_start, h->run_n);
+		h->release(h->ctx, h->run_start, h->run_n);
 	h->run_n = 0;
 }
 

@@ -24,8 +24,9 @@ int xe_host_create(struct xe_host **out, const struct xe_host_config *cfg)
 	h->memory = cfg->memory;
 	h->nframes = cfg->frames;
 	h->release = cfg->release;
-	h->release_ctx = cfg->release_ctx;
-	h->untold.record = &h->untold_record;
+	h->settle = cfg->settle;
+	h->ctx = cfg->ctx;
+	xe_trace_init(&h->untold, &h->untold_record, 1, 0);
 	h->trace = cfg->trace ? cfg->trace : &h->untold;
 	h->changed = cfg->changed ? cfg->changed : &h->unheard;
 	h->boot_epoch = cfg->boot_epoch;

@@ -22,14 +22,16 @@ struct xe_host;
 /* Machine memory is given: `memory` is `frames` * 4 KiB of zeroed sparse memory that
  * stays mapped; `release` (may be NULL) is told of runs of freed frames to punch out.
  * `trace` (may be NULL) gets a record of each hypercall. `*changed` (may be NULL) becomes true
- * when there is work or a changed domain to be taken. */
+ * when there is work or a changed domain to be taken; `settle` (may be NULL) is called at the end of
+ * a hypercall that finds it so. */
 struct xe_host_config {
 	uint8_t *memory;
 	uint64_t frames;
 	void (*release)(void *ctx, xe_mfn mfn, uint64_t n);
-	void *release_ctx;
 	struct xe_trace *trace;
 	bool *changed;
+	void (*settle)(void *ctx);
+	void *ctx; /* of both */
 	uint64_t boot_epoch; /* seconds since 1970 at machine time 0: the guests' wall clock */
 };
 

@@ -240,31 +240,35 @@ struct xe_path {
 };
 
 struct xe_host {
+	/* what every hypercall uses */
+	xe_ns now; /* machine time of the call that runs */
+	struct xe_vcpu *current; /* that makes the hypercall that runs; NULL */
+	struct xe_trace *trace; /* or &untold */
+	bool *changed; /* or &unheard */
+	uint64_t run_n; /* frames freed, not yet released */
+	uint64_t seen_gva; /* of the first copy that the hypercall made */
+	uint32_t seen_len; /* 0: it has made none, or none runs */
+	bool unheard;
+	struct xe_host_counters counters;
 	uint8_t *memory;
 	uint64_t nframes, nfree;
 	void (*release)(void *ctx, xe_mfn mfn, uint64_t n);
-	void *release_ctx;
+	void (*settle)(void *ctx);
+	void *ctx;
 	struct xe_frame *frame;
 	struct xe_chunk *chunk;
 	uint64_t nchunks;
 	uint64_t low[XE_EXTENT_ORDER]; /* by order: no chunk below has such an extent free */
 	uint64_t claimed; /* of nfree, by domains that may still take them */
-	xe_mfn run_start; /* freed, not yet released */
-	uint64_t run_n;
+	xe_mfn run_start; /* of those run_n */
 	struct xe_domain *domain[XE_MAX_DOMAINS];
 	uint32_t top; /* no domain has this id or a higher one */
 	struct xe_domset domains;
 	uint32_t rover; /* id that domctl gave last */
 	uint32_t generations;
 	struct xe_domain *run_first, *run_last;
-	xe_ns now; /* machine time of the call that runs */
-	struct xe_vcpu *current; /* that makes the hypercall that runs; NULL */
-	uint64_t seen_gva; /* of the first copy that the hypercall made */
-	uint32_t seen_len; /* 0: it has made none */
-	struct xe_trace *trace; /* or &untold */
 	struct xe_trace untold;
 	struct xe_trace_record untold_record;
-	bool *changed, unheard; /* changed: or &unheard */
 	struct xe_domset changed_domains;
 	struct xe_domset watched; /* those that the heartbeat check may concern */
 	struct xe_work *work; /* ring, work_cap is a power of 2 */
@@ -277,7 +281,6 @@ struct xe_host {
 	uint32_t npaths;
 	struct xe_pair pair[XE_MAX_PAIRS];
 	uint32_t ports_versions;
-	struct xe_host_counters counters;
 };
 
 #include "xen/calls.h"

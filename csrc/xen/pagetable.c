@@ -116,7 +116,7 @@ int xe_check_writable(struct xe_host *h, struct xe_vcpu *v, uint64_t gva, size_t
 /* For the trace: what a hypercall copies first is its argument. */
 static inline void note(struct xe_host *h, uint64_t gva, size_t n)
 {
-	if (h->seen_len)
+	if (h->seen_len || !h->current)
 		return;
 	h->seen_gva = gva;
 	h->seen_len = n < XE_TRACE_SEEN ? (uint32_t)n : XE_TRACE_SEEN;

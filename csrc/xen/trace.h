@@ -6,14 +6,16 @@
 
 void xe_trace_argument(struct xe_host *h, struct xe_trace_record *r, const uint64_t *arg);
 
-/* The head of the record of this call, which is made after it: the caller may be gone then. */
+/* The head of the record of this call, which is made after it: the caller may be gone then.
+ * nr: at most XE_TRACE_NR. */
 static inline uint64_t xe_trace_call(const struct xe_vcpu *v, uint64_t nr)
 {
-	return v->trace_head | (nr < XE_TRACE_NR ? nr : XE_TRACE_NR) << 48;
+	return v->trace_head | nr << 48;
 }
 
-static inline void xe_trace_hypercall(struct xe_host *h, uint64_t head, const uint64_t *arg,
-				      int64_t result)
+/* Its record, but for what the call has copied. Whoever makes it settles a full trace. */
+static inline struct xe_trace_record *xe_trace_hypercall(struct xe_host *h, uint64_t head,
+							 const uint64_t *arg, int64_t result)
 {
 	struct xe_trace_record *r = xe_trace_next(h->trace);
 
@@ -24,9 +26,9 @@ static inline void xe_trace_hypercall(struct xe_host *h, uint64_t head, const ui
 	r->a[3] = arg[3];
 	r->a[4] = arg[4];
 	r->a[5] = (uint64_t)result;
-	if (h->seen_len)
-		xe_trace_argument(h, r, arg);
-	xe_trace_add(h->trace, h->now, r);
+	r->time = h->now;
+	h->trace->next = r + 1;
+	return r;
 }
 
 /* A port of the domain became pending. */

@@ -77,13 +77,13 @@ static int64_t get_commandline(struct xe_host *h, struct xe_vcpu *v, uint64_t gv
 	return xe_copy_to(h, v, gva, "<denied>", DENIED_SIZE);
 }
 
-int64_t xe_do_xen_version(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6])
+/* Those that have an argument. Apart, so that the one that has none needs no stack. */
+static __attribute__((noinline)) int64_t copying(struct xe_host *h, struct xe_vcpu *v, uint32_t op,
+						 uint64_t gva)
 {
-	uint64_t start = XE_HYPERVISOR_START, gva = arg[1];
+	uint64_t start = XE_HYPERVISOR_START;
 
-	switch ((uint32_t)arg[0]) {
-	case XE_ABI_xenver_version:
-		return VERSION_4_17;
+	switch (op) {
 	case XE_ABI_xenver_extraversion:
 		return xe_copy_to(h, v, gva, texts.extraversion, sizeof(texts.extraversion));
 	case XE_ABI_xenver_compile_info:
@@ -107,4 +107,11 @@ int64_t xe_do_xen_version(struct xe_host *h, struct xe_vcpu *v, const uint64_t a
 	default:
 		return -ENOSYS;
 	}
+}
+
+int64_t xe_do_xen_version(struct xe_host *h, struct xe_vcpu *v, const uint64_t arg[6])
+{
+	if ((uint32_t)arg[0] == XE_ABI_xenver_version)
+		return VERSION_4_17;
+	return copying(h, v, (uint32_t)arg[0], arg[1]);
 }

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from xenemu.boot import Link, ServiceSpec, System, add_client, small_config
+from xenemu.boot import Link, System, add_client, small_config
 from xenemu.lab.clients import Report
 from xenemu.lab.scenarios import SCENARIOS
 
@@ -16,9 +16,7 @@ def test_clients_do_not_notice(tmp_path: Path, scenario: str) -> None:
     chosen, report = SCENARIOS[scenario], Report()
     for name, data in chosen.files(1).items():
         (tmp_path / name).write_bytes(data)
-    config = small_config(
-        root=tmp_path, rejuvenate=0.1, specs=(ServiceSpec(chosen.program, chosen.arguments),)
-    )
+    config = small_config(root=tmp_path, rejuvenate=0.1, specs=chosen.specs)
     with System(config) as system:
         system.boot()
         began = system.now

@@ -23,7 +23,7 @@ class Run:
         self.system = System(
             small_config(
                 root=root, seed=1, same_domain=True, start_seconds=start_seconds,
-                specs=(ServiceSpec(chosen.program, chosen.arguments),),
+                specs=chosen.specs,
             )
         )  # fmt: skip
         self.system.boot()

@@ -37,12 +37,14 @@ DATA = bytes(range(256)) * 4096  # 1 MiB
 
 def test_builtins() -> None:
     root = Path("/srv")
-    ftp = parse_service("ftp,arg=--user,arg=bob:a,,b").service(root)
+    ftp = parse_service("ftp,arg=--user,arg=bob:a,,b").service(root, "127.0.0.1")
     assert (ftp.name, ftp.port, ftp.profile) == ("ftp", 21, Profile.FTP)
     assert ftp.version.program == "xenemu.guest.programs.ftpd"
     assert ftp.version.arguments == (
         "--port", "21", "--passive-address", "127.0.0.1", "/srv", "--user", "bob:a,b",
     )  # fmt: skip
+    reached = parse_service("ftp").service(root)
+    assert reached.version.arguments == ("--port", "21", "/srv")
     proxy = parse_service("proxy,port=8000,name=p,profile=plain").service(root)
     assert (proxy.name, proxy.port, proxy.profile) == ("p", 8000, Profile.PLAIN)
     assert proxy.version.arguments == ("--port", "8000")
@@ -86,6 +88,11 @@ def test_bad_sets_of_services(specs: tuple[ServiceSpec, ...], text: str) -> None
 def test_passive_ports() -> None:
     config = small_config(passive_ports=parse_passive_ports("30000-30002"))
     assert [f.guest_port for f in config.all_forwards] == [80, 30000, 30001, 30002]
+    for real, told in ((True, ("--passive-address", "127.0.0.1")), (False, ())):
+        config = small_config(
+            real=real, specs=(ServiceSpec("ftp"),), passive_ports=(30000, 30002), root=Path("/srv")
+        )
+        assert config.services[0].version.arguments == ("--port", "21", *told, "/srv")
     for text in ("", "1", "2-1", "0-1", "1-65536", "a-b"):
         with pytest.raises(ValueError):
             parse_passive_ports(text)

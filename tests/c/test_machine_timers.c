@@ -100,7 +100,7 @@ static uint64_t run_all(void)
 	xe_assert(xe_domain_info(h, e, &i) == 0 && i.runnable);
 	upcalls(4 * XE_SECOND, at, node, 16);
 	xe_assert(xe_domain_info(h, e, &i) == 0 && !i.runnable && i.crashed);
-	hash = xe_machine_trace(m)->hash;
+	hash = xe_trace_hash(xe_machine_trace(m));
 	xe_machine_destroy(m);
 	return hash;
 }

@@ -46,8 +46,8 @@ static const struct xe_trace_record *record(struct fix *f, uint64_t from_end)
 {
 	const struct xe_trace *t = xe_machine_trace(f->m);
 
-	xe_assert(t->count > from_end);
-	return &t->record[(t->count - 1 - from_end) & t->mask];
+	xe_assert(xe_trace_count(t) > from_end);
+	return &t->record[(xe_trace_count(t) - 1 - from_end) & t->mask];
 }
 
 static void expect_registers(const struct xe_trace_record *r, uint32_t domid, uint16_t nr,
@@ -145,14 +145,32 @@ static void test_multicall_entries(void)
 
 	start(&f, 64);
 	xe_assert(xe_guest_write(f.h, f.guest, IN_PAGE, e, sizeof(e)) == 0);
-	before = xe_machine_trace(f.m)->count;
+	before = xe_trace_count(xe_machine_trace(f.m));
 	xe_assert(call(&f, XE_ABI_hypercall_multicall, IN_PAGE, 3, 0) == 0);
-	xe_assert(xe_machine_trace(f.m)->count == before + 3); /* the nested one was not made */
+	/* the nested one was not made */
+	xe_assert(xe_trace_count(xe_machine_trace(f.m)) == before + 3);
 	expect_registers(record(&f, 2), f.guest, XE_ABI_hypercall_xen_version,
 			 (uint64_t[]){7, 0, 0, 0, 0, 4096});
 	expect_registers(record(&f, 1), f.guest, 60, (uint64_t[]){1, 2, 3, 0, 0, (uint64_t)-38});
 	expect_registers(record(&f, 0), f.guest, XE_ABI_hypercall_multicall,
 			 (uint64_t[]){IN_PAGE, 3, 0, 4, 5, 0});
+	stop(&f);
+}
+
+/* What the hypervisor writes for a vcpu that wakes up is no argument. */
+static void test_unblocked_by_call(void)
+{
+	uint64_t area = IN_PAGE + 256;
+	struct fix f;
+
+	start(&f, 64);
+	xe_assert(xe_guest_write(f.h, f.guest, IN_PAGE, &area, sizeof(area)) == 0);
+	xe_assert(call(&f, XE_ABI_hypercall_vcpu_op, XE_ABI_vcpu_op_register_runstate_memory_area,
+		       0, IN_PAGE) == 0);
+	xe_assert(call(&f, XE_ABI_hypercall_sched_op, XE_ABI_sched_op_block, 0, 0) == 0);
+	call(&f, XE_ABI_hypercall_xen_version, 0, 2, 3);
+	expect_registers(record(&f, 0), f.guest, XE_ABI_hypercall_xen_version,
+			 (uint64_t[]){0, 2, 3, 4, 5, 4 << 16 | 17});
 	stop(&f);
 }
 
@@ -171,29 +189,80 @@ static void test_ring_wraps(void)
 	stop(&f);
 }
 
+/* Of these records in a ring of that size. */
+static uint64_t hash_of(const struct xe_trace_record *record, uint64_t n, uint64_t size,
+			uint64_t seed)
+{
+	static struct xe_trace_record ring[256];
+	struct xe_trace t = {0};
+
+	xe_assert(size <= 256);
+	xe_trace_init(&t, ring, size, seed);
+	for (uint64_t i = 0; i < n; i++) {
+		struct xe_trace_record *r = xe_trace_next(&t);
+
+		*r = record[i];
+		xe_trace_add(&t, record[i].time, r);
+		xe_assert(xe_trace_count(&t) == i + 1);
+		xe_assert(memcmp(&ring[i & (size - 1)], &record[i], sizeof(*record)) == 0);
+	}
+	return xe_trace_hash(&t);
+}
+
 /* Each bit of each word, and the order. */
 static void test_hash(void)
 {
 	struct xe_trace_record r = {.time = 77, .head = 0x1234567, .a = {1, ~0ull, 3, 4, 0, 6}};
-	struct xe_trace_record other = r;
-	uint64_t words[8], hash = xe_trace_mix(9, &r), seen[512];
+	struct xe_trace_record other[2] = {r, r}, turned[2];
+	uint64_t words[8], hash = hash_of(&r, 1, 64, 9), seen[512];
 	int n = 0;
 
 	for (int word = 0; word < 8; word++) {
 		for (int bit = 0; bit < 64; bit++) {
 			memcpy(words, &r, sizeof(r));
 			words[word] ^= 1ull << bit;
-			memcpy(&other, words, sizeof(r));
-			seen[n] = xe_trace_mix(9, &other);
+			memcpy(&other[1], words, sizeof(r));
+			seen[n] = hash_of(&other[1], 1, 64, 9);
 			xe_assert(seen[n] != hash);
 			for (int i = 0; i < n; i++)
 				xe_assert(seen[i] != seen[n]);
 			n++;
+			turned[0] = other[1];
+			turned[1] = other[0];
+			xe_assert(hash_of(other, 2, 64, 9) != hash_of(turned, 2, 64, 9));
 		}
 	}
-	xe_assert(xe_trace_mix(10, &r) != hash);
-	xe_assert(xe_trace_mix(xe_trace_mix(9, &r), &other) !=
-		  xe_trace_mix(xe_trace_mix(9, &other), &r));
+	xe_assert(hash_of(&r, 1, 64, 10) != hash);
+}
+
+/* It is the same whenever records are settled, and records far apart have an order, too. */
+static void test_hash_of_batches(void)
+{
+	static struct xe_trace_record record[300];
+	uint64_t last = 0;
+
+	for (uint64_t i = 0; i < 300; i++) {
+		record[i] = (struct xe_trace_record){.time = i, .head = i << 60 | i};
+		for (int k = 0; k < XE_TRACE_ARGS; k++)
+			record[i].a[k] = (i + 1) * 0x9e3779b97f4a7c15u << k;
+	}
+	for (uint64_t n = 1; n <= 300; n++) {
+		uint64_t hash = hash_of(record, n, 256, 5);
+
+		xe_assert(hash != last);
+		for (uint64_t size = 1; size < 256; size *= 2)
+			xe_assert(hash_of(record, n, size, 5) == hash);
+		last = hash;
+	}
+	for (uint64_t i = 1; i < 300; i++) {
+		struct xe_trace_record first = record[0];
+
+		record[0] = record[i];
+		record[i] = first;
+		xe_assert(hash_of(record, 300, 256, 5) != last);
+		record[i] = record[0];
+		record[0] = first;
+	}
 }
 
 static uint64_t hash_of_run(uint64_t last)
@@ -205,7 +274,7 @@ static uint64_t hash_of_run(uint64_t last)
 	for (uint64_t i = 0; i < 40; i++)
 		call(&f, 60, i, 0, 0);
 	call(&f, 60, last, 0, 0);
-	hash = xe_machine_trace(f.m)->hash;
+	hash = xe_trace_hash(xe_machine_trace(f.m));
 	stop(&f);
 	return hash;
 }
@@ -284,8 +353,10 @@ int main(void)
 	test_struct();
 	test_mmu_update_has_count_and_domain();
 	test_multicall_entries();
+	test_unblocked_by_call();
 	test_ring_wraps();
 	test_hash();
+	test_hash_of_batches();
 	test_same_run_same_hash();
 	test_domset();
 	test_follows_what_changed();

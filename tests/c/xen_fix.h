@@ -34,7 +34,7 @@ static inline void punch(void *ctx, xe_mfn mfn, uint64_t n)
 
 static inline void start(struct fix *f, uint64_t frames, bool release)
 {
-	struct xe_host_config cfg = {.frames = frames, .release_ctx = f};
+	struct xe_host_config cfg = {.frames = frames, .ctx = f};
 	struct xe_domain_config dom0 = {.pages = PAGES, .max_pages = PAGES, .privileged = true};
 	uint32_t id = 9;
 

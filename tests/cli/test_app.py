@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -78,6 +79,15 @@ def test_nobody_runs(words: list[str]) -> None:
         ["crash", "kernel", "--how", "SIGKILL"],
         ["crash", "kernel", "--how", "stall:-1"],
         ["crash", "backup", "--how", "stall"],
+        ["crash", "kernel", "--service", "httpd"],
+        ["boot", "--service", "missing.py"],
+        ["boot", "--service", "ftp,port=x"],
+        ["boot", "--service", "ftp,colour=red"],
+        ["boot", "--service", "ftp", "--service", "ftp"],
+        ["boot", "--service", "httpd", "--service", "ftp", "--arg", "x"],
+        ["boot", "--service", "ftp,arg=x", "--arg", "y"],
+        ["boot", "--passive-ports", "30000"],
+        ["boot", "--passive-ports", "8080-8081"],
         ["crash", "app", "--count", "2"],
         ["crash", "app", "--every", "0"],
         ["crash", "app", "--every", "1", "--count", "0"],
@@ -90,6 +100,16 @@ def test_nobody_runs(words: list[str]) -> None:
         ["boot", "--log", "1"],
         ["boot", "--forward", "80"],
         ["boot", "--service", "missing.py"],
+        ["boot", "--service", "httpd,port=x"],
+        ["boot", "--service", "httpd,profile=fast"],
+        ["boot", "--service", "httpd,profile=missing.py:x"],
+        ["boot", "--service", "httpd", "--service", "httpd"],
+        ["boot", "--service", "ftp", "--service", "proxy", "--arg", "x"],
+        ["boot", "--service", "ftp,arg=x", "--arg", "y"],
+        ["boot", "--passive-ports", "5"],
+        ["boot", "--passive-ports", "9-5"],
+        ["boot", "--forward", "5000:80", "--passive-ports", "4999-5001"],
+        ["crash", "kernel", "--service", "ftp"],
         ["boot", "--kernel", "9"],
     ],
 )
@@ -197,3 +217,45 @@ def test_signals_clean_up(
     os.kill(process.pid, number)
     assert process.wait(20) == 0
     assert list((runtime / "xenemu").iterdir()) == []
+
+
+def test_a_port_in_use_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        status, _, error = run("boot", *SMALL, "--passive-ports", f"{port}-{port}")
+    assert status == 1
+    assert error == f"xenemu: port {port} of 127.0.0.1: Address already in use\n"
+
+
+def test_several_services(tmp_path: Path) -> None:
+    upper = tmp_path / "upper.py"
+    upper.write_text(
+        "import asyncio\n"
+        "async def upper(reader, writer):\n"
+        "    writer.write((await reader.readline()).upper())\n"
+        "    writer.close()\n"
+        "async def main(argv):\n"
+        "    server = await asyncio.start_server(upper, '0.0.0.0', int(argv[0]))\n"
+        "    await server.serve_forever()\n"
+    )
+    services = ["--service", "httpd", "--service", f"{upper},port=7000,arg=7000"]
+    words = ["boot", *SMALL, "--forward", "0:7000", *services]
+    argv = [sys.executable, "-m", "xenemu", *words]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as boot:
+        try:
+            assert boot.stdout is not None
+            ready = next(line for line in boot.stdout if line.startswith("ready ")).split()
+            port = int(ready[2].rpartition(":")[2].strip("/"))
+            assert run("crash", "app", "--service", "upper")[0] == 0
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(b"hello\n")
+                assert client.recv(100) == b"HELLO\n"
+            rows = json.loads(run("list", "--json")[1])
+            assert [row["services"] for row in rows if row["role"] == "primary"] == [
+                ["httpd", "upper"]
+            ]
+            assert run("crash", "app", "--service", "x")[2].endswith("(no service 'x' runs here)\n")
+            assert run("stop")[0] == 0
+            assert boot.wait(30) == 0
+        finally:
+            boot.kill()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from xenemu.boot import UpgradeRequest
+from xenemu.boot import BootConfig, UpgradeRequest, parse_service
 from xenemu.cli import main
 from xenemu.cli.upgrade_method import request_of
 
@@ -49,27 +49,44 @@ def test_usage(words: list[str]) -> None:
     assert CliRunner().invoke(main, ["upgrade", *words]).exit_code == 2
 
 
+def config(*services: str) -> BootConfig:
+    return BootConfig(specs=tuple(map(parse_service, services)))
+
+
 def test_request() -> None:
     params = {"program": "a:b", "arguments": ["x"], "check": None, "reload": True}
-    assert request_of(params, ["a"]) == UpgradeRequest("a:b", ("x",), None, True, None)
-    for bad in ({"program": 1}, {"arguments": "x"}, {"arguments": [1]}, {"reload": 1}, {"x": 1}):
+    assert request_of(params, config("a:b")) == UpgradeRequest("a:b", ("x",), None, True, None)
+    for bad in (
+        {"program": 1}, {"arguments": "x"}, {"arguments": [1]}, {"reload": 1}, {"x": 1},
+        {"service": 1}, {"root": 1},
+    ):  # fmt: skip
         with pytest.raises(TypeError):
-            request_of(bad, ["a"])
-    with pytest.raises(TypeError):
-        request_of({"service": 1}, ["a"])
+            request_of(bad, config("a:b"))
 
 
 @pytest.mark.parametrize(
     ("word", "request_"),
     [
-        ("b", UpgradeRequest(service="b", reload=True)),
-        ("b=m:n", UpgradeRequest("m:n", service="b")),
+        ("ftp", UpgradeRequest(service="ftp", reload=True)),
+        ("ftp=m:n", UpgradeRequest("m:n", service="ftp")),
         ("m:n", UpgradeRequest("m:n")),
         ("/a=b.py", UpgradeRequest("/a=b.py")),
     ],
 )
 def test_which_service(word: str, request_: UpgradeRequest) -> None:
-    assert request_of({"service": word}, ["a", "b"]) == request_
+    assert request_of({"service": word}, config("ftp", "proxy")) == request_
+
+
+def test_another_root() -> None:
+    several = config("ftp", "proxy", "a:b,port=8000,arg=x")
+    moved = request_of({"service": "ftp", "root": "/srv"}, several)
+    assert moved == UpgradeRequest(service="ftp", arguments=("--port", "21", "/srv"))
+    new = request_of({"service": "a=m:n", "root": "/srv"}, several)
+    assert new == UpgradeRequest("m:n", service="a", arguments=("--port", "8000", "/srv"))
+    with pytest.raises(OSError, match="which one: ftp, proxy, a"):
+        request_of({"root": "/srv"}, several)
+    with pytest.raises(OSError, match="a got its own arguments"):
+        request_of({"service": "a", "root": "/srv"}, several)
 
 
 def run(*words: str) -> tuple[int, str, str]:

@@ -9,7 +9,9 @@ from xenemu.lab.trial import Trial
 
 
 @pytest.mark.parametrize("link", LINKS)
-@pytest.mark.parametrize("scenario", [name for name, each in SCENARIOS.items() if each.servers or name == "kv"])
+@pytest.mark.parametrize(
+    "scenario", [name for name, each in SCENARIOS.items() if each.servers or name == "kv"]
+)
 def test_without_faults(scenario: str, link: str) -> None:
     with workspace() as root, Trial(Course(scenario, link, 3), root) as run:
         assert run.finish().failures == ()

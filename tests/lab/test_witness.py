@@ -9,7 +9,8 @@ import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.packet import Raw
 
-from xenemu.lab.witness import RECEIVED, RECORD, SENT, Stream, Witness, forward, parse
+from xenemu.lab.end_witness import BothWays
+from xenemu.lab.witness import RECEIVED, RECORD, SENT, Stream, forward, parse
 
 CLIENT, SERVICE = "10.0.1.2", "10.0.0.1"
 NODE, OTHER_NODE = 0x10001, 2
@@ -76,7 +77,7 @@ class Talk:
         return self
 
     def verdict(self) -> tuple[list[str], list[str]]:
-        witness = Witness(NODE, self.in_order)
+        witness = BothWays(NODE, self.in_order)
         noise = self.packet(SENT, "R", 1, 1, b"")
         records = b""
         for direction, packet in self.packets:
@@ -261,3 +262,53 @@ def test_a_stream_in_random_pieces_is_whole() -> None:
         piece = ANSWER[at : at + rng.randrange(1, 900)]
         assert stream.add(stream.offset((0xFFFFFF01 + at) & 0xFFFFFFFF), piece) is None
     assert bytes(stream.data) == ANSWER
+
+
+def opened_by_service() -> Talk:
+    talk = Talk()
+    talk.service("S", -1, -C - 1)
+    talk.service("S", -1, -C - 1)  # once more: it was lost further on
+    talk.client("SA", -1, 0)
+    talk.service("A", 0, 0)
+    talk.client("PA", 0, 0, REQUEST)
+    talk.service("A", 0, len(REQUEST), stamp=100)
+    return talk.answer()
+
+
+def test_a_connection_that_the_service_opened() -> None:
+    assert opened_by_service().close().verdict() == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("flags", "at", "text"),
+    [
+        ("S", 4000, "a second SYN of the service"),  # a SYN of its own by who took over
+        ("SA", -1, "a second SYN of the service"),
+        ("R", 100, "a reset reached the client"),
+    ],
+)
+def test_a_connection_that_the_service_opened_is_not_opened_anew(
+    flags: str, at: int, text: str
+) -> None:
+    talk = opened_by_service()
+    talk.service(flags, at, len(REQUEST))
+    assert any(text in complaint for complaint in talk.close().verdict()[BROKEN])
+
+
+def test_a_connection_of_the_service_that_nobody_answered() -> None:
+    talk = Talk().open().answer().close()
+    talk.service("S", 100_000, -C - 1)
+    assert talk.verdict()[BROKEN] == ["client's port 40000 from 80: no handshake"]
+
+
+def test_ports_that_the_service_uses_again() -> None:
+    talk = opened_by_service().close()
+    other = opened_by_service().close()
+    for direction, packet in other.packets:
+        again = IP(packet)
+        moved = "seq" if direction == RECEIVED else "ack"
+        if again[TCP].flags != "S" or moved == "seq":
+            setattr(again[TCP], moved, getattr(again[TCP], moved) + 500_000 & 0xFFFFFFFF)
+        del again[TCP].chksum, again.chksum
+        talk.packets.append((direction, bytes(again)))
+    assert talk.verdict() == ([], [])

@@ -36,8 +36,6 @@ cdef extern from "machine.h" nogil:
     struct xe_trace:
         const xe_trace_record *record
         uint64_t mask
-        uint64_t count
-        uint64_t hash
     struct xe_machine_counters:
         uint64_t events
         uint64_t packets
@@ -162,6 +160,8 @@ cdef extern from "machine.h" nogil:
     xe_ns xe_machine_now(const xe_machine *m)
     xe_ns xe_machine_clock(const xe_machine *m)
     const xe_machine_counters *xe_machine_counters_ "xe_machine_counters"(const xe_machine *m)
+    uint64_t xe_trace_count(const xe_trace *t)
+    uint64_t xe_trace_hash(const xe_trace *t)
     const xe_trace *xe_machine_trace(const xe_machine *m)
     int xe_machine_capture(xe_machine *m, bint on)
     size_t xe_machine_captured(const xe_machine *m, const uint8_t **records)

@@ -34,8 +34,9 @@ cdef int64_t check(int64_t rc) except -1:
 
 cdef uint64_t first_record(const xe_trace *t, uint64_t since) noexcept:
     """The first one from `since` on that is in the ring still."""
-    cdef uint64_t oldest = t.count - t.mask - 1 if t.count > t.mask else 0
-    return min(max(since, oldest), t.count)
+    cdef uint64_t count = xe_trace_count(t)
+    cdef uint64_t oldest = count - t.mask - 1 if count > t.mask else 0
+    return min(max(since, oldest), count)
 
 
 cdef void store_reached(void *ctx) noexcept with gil:
@@ -94,7 +95,7 @@ cdef class Machine:
     @property
     def trace_hash(self):
         self._open()
-        return xe_machine_trace(self._m).hash
+        return xe_trace_hash(xe_machine_trace(self._m))
 
     @property
     def event_index(self):
@@ -577,7 +578,7 @@ cdef class Machine:
     @property
     def trace_index(self):
         self._open()
-        return xe_machine_trace(self._m).count
+        return xe_trace_count(xe_machine_trace(self._m))
 
     def trace(self, uint64_t since=0):
         cdef const xe_trace *t
@@ -586,7 +587,7 @@ cdef class Machine:
         self._open()
         t = xe_machine_trace(self._m)
         result = []
-        for i in range(first_record(t, since), t.count):
+        for i in range(first_record(t, since), xe_trace_count(t)):
             r = &t.record[i & t.mask]
             result.append((i, r.time, r.kind, r.node, r.vcpu, r.nr,
                            (r.a[0], r.a[1], r.a[2], r.a[3], r.a[4], r.a[5])))
@@ -598,7 +599,7 @@ cdef class Machine:
         self._open()
         t = xe_machine_trace(self._m)
         first = first_record(t, since)
-        last = first + min(most, t.count - first)
+        last = first + min(most, xe_trace_count(t) - first)
         part = min(last - first, t.mask + 1 - (first & t.mask))
         found = (<const char *>&t.record[first & t.mask])[:part * sizeof(xe_trace_record)]
         if part < last - first:
@@ -613,11 +614,11 @@ cdef class Machine:
         self._open()
         t = xe_machine_trace(self._m)
         first = first_record(t, since)
-        for i in range(first, t.count):
+        for i in range(first, xe_trace_count(t)):
             r = &t.record[i & t.mask]
             if r.node & XE_NODE_HOST and r.kind <= XE_TRACE_PACKET_OUT:
                 found += (<const char *>r)[:sizeof(xe_trace_record)]
-        return first, t.count, bytes(found)
+        return first, xe_trace_count(t), bytes(found)
 
 # A Hypercaller is called by CPython's vectorcall protocol, which makes no tuple of the arguments.
 

@@ -22,6 +22,7 @@ CONTROL_MEMORY = 64 * MIB
 PRIMARY_MEMORY = 256 * MIB
 KEEP_SECONDS = 3600.0
 MAX_FORWARDS = 1024
+LOCALHOST = "127.0.0.1"  # where clients of forwarded ports reach a service
 NS = 1_000_000_000
 
 
@@ -95,8 +96,9 @@ class BootConfig:
 
     @property
     def services(self) -> tuple[Service, ...]:
-        """What the first primary runs."""
-        return tuple(spec.service(self.root) for spec in self.specs)
+        """What the first primary runs, authors' own profiles apart."""
+        address = LOCALHOST if self.real and self.passive_ports else ""
+        return tuple(spec.service(self.root, address) for spec in self.specs)
 
     @property
     def all_forwards(self) -> tuple[Forward, ...]:

@@ -10,6 +10,8 @@ suspended backup dies in its sleep and nobody knows before it is woken.
 import signal
 from dataclasses import dataclass
 
+from xenemu.guest import Kernel
+
 STALL_SECONDS = 1.0
 SIGNALS = (
     "SIGHUP", "SIGINT", "SIGQUIT", "SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGFPE", "SIGKILL",
@@ -56,3 +58,13 @@ def parse_crash(what: str, how: str = "") -> Crash:
     if not 0 < duration < 3600:
         raise ValueError(f"a stall takes more than 0 and less than 3600 seconds: {how!r}")
     return Crash(what, name, duration)
+
+
+def crash_process(kernel: Kernel, pid: int, crash: Crash) -> None:
+    """An `app` fault, in a process."""
+    if crash.how == "exit":
+        kernel.sys_exit(pid, 1)
+    elif crash.how == "exception":
+        kernel.die_of(pid, InjectedError("injected"))
+    else:
+        kernel.sig_exit(pid, crash.signal)

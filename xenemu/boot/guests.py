@@ -1,5 +1,6 @@
 """Guests: a kernel, its OZS and the service, put into a domain."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ from ozs import Ozs, OzsConfig, Role, Service, ServiceVersion, StartInfo
 from xenemu._abi import TcpFeature
 from xenemu.boot.config import PAGE, BootConfig
 from xenemu.boot.kernels import KernelVersion
-from xenemu.guest import Kernel, Process, xen_console
+from xenemu.guest import DEFAULT_EPOCH, Kernel, Process, xen_console
 from xenemu.machine import Machine
 
 Note = Callable[..., None]
@@ -67,6 +68,12 @@ class Guest:
         return GuestVersion(services, self.kernel_version)
 
 
+def boot_epoch(config: BootConfig) -> int:
+    """The wall clock, in s, at machine time 0 of a host that is booted now: in real time the real
+    one's, since what services leave on the disk outlives this host."""
+    return int(time.time()) if config.real else DEFAULT_EPOCH
+
+
 def build_guest(
     machine: Machine,
     config: BootConfig,
@@ -74,9 +81,11 @@ def build_guest(
     role: Role,
     note: Note,
     version: GuestVersion,
+    epoch: int,
 ) -> Guest:
-    """Starts the kernel of a domain: stack, processes, OZS; not for the control domain: service.
+    """Starts the kernel of a domain: stack, processes, OZS; not for the control domain: services.
 
+    `epoch` is the wall clock at machine time 0, the same for all kernels that follow each other.
     Raises OSError where the VMM refuses something (memory for the log, say).
     """
     info = machine.core.domain_info(domid)
@@ -96,6 +105,7 @@ def build_guest(
         f"d{domid}",
         seed,
         version=version.kernel.name,
+        epoch=epoch,
     )
     kernel.console = xen_console(kernel, lambda: _note_console(machine, domid, note))
     machine.attach(domid, kernel)

@@ -12,11 +12,10 @@ from pathlib import Path
 from ozs import Profile, Service, ServiceVersion
 
 HTTPD = "xenemu.guest.programs.httpd"
-LOCALHOST = "127.0.0.1"  # where clients of forwarded ports reach a service
 PROFILES = {profile.name.lower(): profile for profile in Profile}
 KEYS = ("port", "profile", "name", "arg")
 
-Arguments = Callable[[int, Path], tuple[str, ...]]
+Arguments = Callable[[int, Path, str], tuple[str, ...]]
 
 
 def httpd_arguments(root: Path, port: int = 80) -> tuple[str, ...]:
@@ -26,7 +25,8 @@ def httpd_arguments(root: Path, port: int = 80) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Builtin:
-    """A service by name."""
+    """A service by name; `arguments` of its port, its files' root, and the address at which clients
+    reach it when that is not the domain's ("": it is)."""
 
     program: str
     port: int
@@ -34,15 +34,18 @@ class Builtin:
     arguments: Arguments
 
 
+def ftpd_arguments(port: int, root: Path, address: str) -> tuple[str, ...]:
+    """Of the FTP server."""
+    passive = ("--passive-address", address) if address else ()
+    return ("--port", str(port), *passive, str(root))
+
+
 BUILTINS = {
-    "httpd": Builtin(HTTPD, 80, Profile.HTTP, lambda port, root: httpd_arguments(root, port)),
-    "ftp": Builtin(
-        "xenemu.guest.programs.ftpd", 21, Profile.FTP,
-        lambda port, root: ("--port", str(port), "--passive-address", LOCALHOST, str(root)),
-    ),
+    "httpd": Builtin(HTTPD, 80, Profile.HTTP, lambda port, root, _: httpd_arguments(root, port)),
+    "ftp": Builtin("xenemu.guest.programs.ftpd", 21, Profile.FTP, ftpd_arguments),
     "proxy": Builtin(
         "xenemu.guest.programs.proxyd", 3128, Profile.PROXY,
-        lambda port, root: ("--port", str(port)),
+        lambda port, root, _: ("--port", str(port)),
     ),
 }  # fmt: skip
 
@@ -61,18 +64,18 @@ class ServiceSpec:
     name: str = ""
     more: tuple[str, ...] = field(default=())
 
-    def service(self, root: Path) -> Service:
-        """The service, on files below `root`."""
+    def service(self, root: Path, address: str = "") -> Service:
+        """The service, on files below `root`; `address`: see Builtin."""
         builtin = BUILTINS.get(self.program)
         if builtin is None:
             name = self.name or default_name(self.program)
             known = Builtin(
-                self.program, 80, Profile.PLAIN, lambda port, root: httpd_arguments(root, port)
+                self.program, 80, Profile.PLAIN, lambda port, root, _: httpd_arguments(root, port)
             )
         else:
             name, known = self.name or self.program, builtin
         port = self.port or known.port
-        given = known.arguments(port, root) if self.arguments is None else self.arguments
+        given = known.arguments(port, root, address) if self.arguments is None else self.arguments
         version = ServiceVersion(known.program, given + self.more)
         if isinstance(self.profile, str):
             return Service(name, version, port, own=self.profile)

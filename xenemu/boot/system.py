@@ -9,17 +9,17 @@ import functools
 import importlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
-from ozs import Role, Service, ServiceManager
+from ozs import Role
 from vzs import DiagnosisPolicy, EventLog, RecoveryPolicy, RestartPolicy, Vzs, describe
 from xenemu.boot.config import CONTROL_IP, SERVICE_IP, BootConfig
 from xenemu.boot.console import Consoles
 from xenemu.boot.cores import Cores
-from xenemu.boot.crash import Crash, InjectedError, parse_crash
+from xenemu.boot.crash import Crash, crash_process, parse_crash
 from xenemu.boot.destroy import destroy
 from xenemu.boot.gateway import Gateway
-from xenemu.boot.guests import Guest, GuestVersion, build_guest, create_domain
+from xenemu.boot.guests import Guest, GuestVersion, boot_epoch, build_guest, create_domain
+from xenemu.boot.profiles import with_profile
 from xenemu.boot.recorder import Recorder
 from xenemu.boot.rejuvenate import Rejuvenation
 from xenemu.boot.status import DomainStatus, collect
@@ -53,6 +53,7 @@ class System:
         self._running: dict[int, list[Done]] = {}
         self._upgrade: Upgrade | None = None
         self.gateway: Gateway | None = None
+        self._epoch = boot_epoch(config)
         self.machine = Machine(frames=config.frames, seed=config.seed, real=config.real)
         self.recorder = Recorder(self.machine, self.log)
         try:
@@ -77,22 +78,11 @@ class System:
         machine.attach_vmm(VmmWork(self.vmm))
         self.control = create_domain(machine, config.control_memory, privileged=True, ip=CONTROL_IP)
         first = create_domain(machine, config.primary_memory, log=config.log, ip=SERVICE_IP)
-        services = tuple(map(self._with_profile, config.services))
+        services = tuple(with_profile(machine, service) for service in config.services)
         version = GuestVersion(services, config.kernel)
         self._build(self.control, Role.CONTROL, version)
         self._build(first, Role.PRIMARY, version)
         self._first = first
-
-    def _with_profile(self, service: Service) -> Service:
-        if not service.own:
-            return service
-        from ozs.ftapi import load_profile
-
-        try:
-            wrapper = load_profile(service.own, service.port)
-        except ValueError as error:
-            raise OSError(errno.EINVAL, str(error)) from error
-        return replace(service, profile=self.machine.add_wrapper(wrapper.address, wrapper))
 
     def __enter__(self) -> "System":
         return self
@@ -255,20 +245,11 @@ class System:
             raise OSError(errno.ESRCH, f"the {what} to crash does not run")
         self.vmm.emit("crash-injected", guest.domid, kind=what, how=crash.how)
         if what == "app":
-            self._crash_app(guest, manager, crash)
+            assert manager.process is not None
+            crash_process(guest.kernel, manager.process.pid, crash)
         else:
             self._crash_kernel(guest, crash)
         return guest.domid
-
-    def _crash_app(self, guest: Guest, manager: ServiceManager, crash: Crash) -> None:
-        service = manager.process
-        assert service is not None
-        if crash.how == "exit":
-            guest.kernel.sys_exit(service.pid, 1)
-        elif crash.how == "exception":
-            guest.kernel.die_of(service.pid, InjectedError("injected"))
-        else:
-            guest.kernel.sig_exit(service.pid, crash.signal)
 
     def _crash_kernel(self, guest: Guest, crash: Crash) -> None:
         if crash.how == "stall":
@@ -374,7 +355,9 @@ class System:
 
     def _build(self, domid: int, role: Role, version: GuestVersion) -> None:
         self.consoles.start(domid)
-        guest = build_guest(self.machine, self.config, domid, role, self._note, version)
+        guest = build_guest(
+            self.machine, self.config, domid, role, self._note, version, self._epoch
+        )
         if self.gateway is not None and self.gateway.names is not None:
             guest.kernel.lookup = self.gateway.names.lookup
         guest.kernel.core_hook = functools.partial(self.cores.take, domid)

@@ -255,7 +255,8 @@ def sweep(
 ) -> None:
     """Faults at chosen instants of the built-in scenarios, all of them or those named.
 
-    Scenarios: get, put, echo, keep-alive, half-close, read-on, other-answer, idle, many; your own
+    Scenarios: get, put, echo, keep-alive, half-close, read-on, other-answer, idle, many, kv;
+    ftp- retr, stor, list, two-files, active; proxy- static, dynamic, keepalive, connect; your own
     is FILE.py:NAME. Ends with 1 if any property was violated, and says for each how to replay it;
     with 130 after Ctrl-C. Of repeated faults that left nobody to take over, which the host says
     loudly, only wrong bytes are violations.

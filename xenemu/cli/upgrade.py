@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from xenemu.boot import httpd_arguments
 from xenemu.cli.app import client, command_errors, json_option, main, name_option, say
 from xenemu.cli.service_option import args_option, kernel_option, service_option
 
@@ -60,8 +59,10 @@ def upgrade(
     params: dict[str, Any] = {"reload": reload, "check": None if no_check else check or ""}
     if service is not None:
         params["service"] = service
-    if root is not None or args:
-        params["arguments"] = list(args) if root is None else list(httpd_arguments(root.resolve()))
+    if root is not None:
+        params["root"] = str(root.resolve())
+    if args:
+        params["arguments"] = list(args)
     if kernel is not None:
         params["kernel"] = kernel
 

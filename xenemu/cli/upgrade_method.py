@@ -1,29 +1,36 @@
 """The control socket's `upgrade`: a notification for each step, the result at the end."""
 
-from collections.abc import Sequence
+import errno
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from xenemu.boot import System, UpgradeRequest, UpgradeResult, UpgradeStep
+from xenemu.boot import BootConfig, System, UpgradeRequest, UpgradeResult, UpgradeStep
 from xenemu.cli.server import Call
 
 
-def request_of(params: dict[str, Any], services: Sequence[str]) -> UpgradeRequest:
-    """The parameters' request. TypeError for others, or of another type.
+def request_of(params: dict[str, Any], config: BootConfig) -> UpgradeRequest:
+    """The parameters' request. TypeError for others, or of another type; OSError as arguments_of.
 
-    `service`: NAME (loaded anew if nothing else is asked for), NAME=PROGRAM, or PROGRAM.
+    `service`: NAME (loaded anew if nothing else is asked for), NAME=PROGRAM, or PROGRAM. `root`: in
+    place of the one in its arguments.
     """
     values = dict(params)
-    word = values.pop("service", None)
-    if not isinstance(word, str | None):
-        raise TypeError("service is not a string")
+    for key in ("service", "root", "program", "kernel", "check"):
+        if not isinstance(values.get(key), str | None):
+            raise TypeError(f"{key} is not a string")
+    word, root = values.pop("service", None), values.pop("root", None)
     if word:
         name, separator, program = word.partition("=")
-        if name in services:
+        if name in [service.name for service in config.services]:
             values["service"] = name
             values |= {"program": program} if separator else {}
         else:
             values["program"] = word
     arguments = values.pop("arguments", None)
+    if root is not None:
+        name, anew = values.get("service", ""), "program" in values
+        arguments = list(arguments_of(name, Path(root), config, anew))
     if arguments is not None:
         if not isinstance(arguments, list) or not all(isinstance(a, str) for a in arguments):
             raise TypeError("arguments is a list of strings")
@@ -32,10 +39,21 @@ def request_of(params: dict[str, Any], services: Sequence[str]) -> UpgradeReques
         raise TypeError("reload is a boolean")
     if "service" in values and not {"program", "arguments", "kernel"} & values.keys():
         values["reload"] = True
-    for key in ("program", "kernel", "check"):
-        if not isinstance(values.get(key), str | None):
-            raise TypeError(f"{key} is not a string")
     return UpgradeRequest(**values)
+
+
+def arguments_of(name: str, root: Path, config: BootConfig, anew: bool) -> tuple[str, ...]:
+    """Of a service ("": the only one) on files below another root; `anew`: it is another program.
+    OSError(EINVAL): there are several, or its arguments were chosen in `boot`."""
+    services = config.services
+    found = [i for i, service in enumerate(services) if name in ("", service.name)]
+    if len(found) > 1:
+        raise OSError(errno.EINVAL, f"which one: {', '.join(services[i].name for i in found)}?")
+    spec = config.specs[found[0]]
+    if spec.arguments is not None and not anew:
+        raise OSError(errno.EINVAL, f"{services[found[0]].name} got its own arguments: use --arg")
+    moved = replace(config, root=root, specs=(replace(spec, arguments=None),))
+    return moved.services[0].version.arguments
 
 
 def step_as_dict(step: UpgradeStep) -> dict[str, object]:
@@ -58,7 +76,7 @@ def result_as_dict(result: UpgradeResult) -> dict[str, object]:
 def start_upgrade(system: System, call: Call, params: dict[str, Any]) -> None:
     """Begins one; the call is answered at its end. OSError, TypeError."""
     system.upgrade(
-        request_of(params, list(system.primary().ozs.services)),
+        request_of(params, system.config),
         lambda step: call.notify("upgrade", step_as_dict(step)),
         lambda result: call.result(result_as_dict(result)),
     )

@@ -3,7 +3,7 @@
 from xenemu.guest._current import current_process, syscall
 from xenemu.guest.core import Core, core_lines
 from xenemu.guest.errors import failure
-from xenemu.guest.kernel import Kernel
+from xenemu.guest.kernel import DEFAULT_EPOCH, Kernel
 from xenemu.guest.memory import ARG_BASE, GUEST_BASE, ArgumentArea
 from xenemu.guest.overlay import module_name
 from xenemu.guest.process import Process, ProcessState
@@ -13,6 +13,7 @@ from xenemu.machine import Domain, HostNode, Node, extension_path, include_dir
 
 __all__ = [
     "ARG_BASE",
+    "DEFAULT_EPOCH",
     "GUEST_BASE",
     "ArgumentArea",
     "Core",

@@ -1,10 +1,11 @@
-"""The witness at an end server: judges the connections that the service opened.
+"""The witness of connections that the service opened: to a client, or to an end server.
 
-By the packets at the end server's own interface, as witness.py does at the client's:
+By the packets at their own interface, as witness.py does for those that the client opened:
 
   - one SYN of the service, one SYN/ACK; a service that takes over goes on where the other was
   - no reset, either way; each byte is the same each time; acks, timestamps and FINs as there
-  - no request is there twice, on whatever connections: those of a scenario are all different
+  - at an end server no request is there twice, on whatever connections: those of a scenario are
+    all different
 """
 
 import re
@@ -18,13 +19,12 @@ REQUEST = re.compile(rb"[A-Z]+ /\S* HTTP/1\.\d\r\n")
 
 @dataclass(slots=True)
 class Accepted(Connection):
-    """A connection that the service opened. `sent`: of the end server."""
+    """A connection that the service opened. `sent`: of who accepted it."""
 
     answered: bool = False
-    own: ClassVar[str] = "end server"
 
     def client_says(self, segment: Segment) -> None:
-        """A segment of the end server."""
+        """A segment of who accepted it."""
         if segment.flags & SYN:
             if not self.answered:
                 self.sent.isn = segment.seq
@@ -46,8 +46,17 @@ class Accepted(Connection):
         super(Accepted, self).end()
 
 
-class EndWitness(Witness):
-    """Follows the connections of services to one end server's node."""
+@dataclass(slots=True)
+class AtEndServer(Accepted):
+    """One that an end server accepted."""
+
+    own: ClassVar[str] = "end server"
+
+
+class BothWays(Witness):
+    """Follows the connections of one node with services, whoever opened them."""
+
+    accepted: ClassVar[type[Accepted]] = Accepted
 
     def _receiver(self, segment: Segment) -> Connection | None:
         key = (segment.destination_port, segment.source, segment.source_port)
@@ -56,9 +65,11 @@ class EndWitness(Witness):
             return known
         again = known is not None and known.over and not self._of(known, segment)
         if known is None or again:
-            name = f"end server's port {segment.destination_port} from {segment.source_port}"
+            name = (
+                f"{self.accepted.own}'s port {segment.destination_port} from {segment.source_port}"
+            )
             reused = known is not None
-            known = Accepted(name, Stream(0), self._in_order, reused, Stream(segment.seq))
+            known = self.accepted(name, Stream(0), self._in_order, reused, Stream(segment.seq))
             self._open[key] = known
             self.connections.append(known)
         return known
@@ -68,12 +79,11 @@ class EndWitness(Witness):
         """The SYN is the one that began the connection."""
         return connection.received is not None and connection.received.isn == segment.seq
 
-    def _sent(self, segment: Segment) -> None:
-        connection = self._open.get(
-            (segment.source_port, segment.destination, segment.destination_port)
-        )
-        if connection is not None:
-            connection.client_says(segment)
+
+class EndWitness(BothWays):
+    """Follows the connections of services to one end server's node."""
+
+    accepted = AtEndServer
 
     def verdict(self) -> tuple[list[str], list[str]]:
         """As of the client's witness, and requests that came more than once."""

@@ -18,6 +18,7 @@ REPLIES = {
 }
 TYPE, WILL_CONNECT = "Type set.", "Will connect."
 RESTART = 100_000
+SESSIONS, MEDIUM = 6, 30_000  # of `many`
 
 
 class Ftp:
@@ -204,6 +205,28 @@ async def active(seed: int, report: Report) -> None:
         await upload(data, content(seed + UPLOAD, SIZE), report)
     await ftp.reply(226)
     await ftp.quit()
+
+
+async def many(seed: int, report: Report) -> None:
+    """Sessions at the same time, each with transfers of both kinds."""
+
+    async def session(number: int) -> None:
+        up = upload_of(seed, number)
+        ftp = await login(report)
+        await ftp.check("small", content(seed + OTHER, SMALL), extended=number % 2 == 0)
+        await ftp.put(f"STOR up{number}", up, extended=number % 2 == 1)
+        async with Listener(report) as listener:
+            got = await download(await ftp.active(listener, f"RETR up{number}", number % 3 == 0))
+        await ftp.reply(226)
+        report.check("what was stored", got, up)
+        await ftp.quit()
+
+    await asyncio.gather(*(session(number) for number in range(SESSIONS)))
+
+
+def upload_of(seed: int, number: int) -> bytes:
+    """What a session of `many` stores."""
+    return content(seed + UPLOAD + number, MEDIUM)
 
 
 def lines(*texts: str) -> bytes:

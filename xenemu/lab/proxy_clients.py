@@ -9,9 +9,11 @@ import hashlib
 
 from xenemu.lab.clients import (
     FILE,
+    FIRST_PORT,
     OTHER,
     SIZE,
     SMALL,
+    TURN_PAUSE,
     UPLOAD,
     Report,
     Stream,
@@ -25,6 +27,7 @@ from xenemu.lab.services import content
 SERVERS = ("10.0.1.18", "10.0.1.19")
 COUNTED = 12  # requests of `dynamic` on each connection
 CLIENTS = 3  # connections of `dynamic`
+WORKERS, TURNS, MEDIUM = 8, 3, 20_000  # of `many`
 
 
 class Proxied:
@@ -133,6 +136,28 @@ async def keep_alive(seed: int, report: Report) -> None:
         await http.answer("pipelined GET", content(seed + turn, 9 * SMALL))
     await http.answer("last GET", file)
     await close(http.stream, report)
+
+
+async def many(seed: int, report: Report) -> None:
+    """Clients that come and go all the time, each local port used again and again."""
+
+    async def turn(number: int, which: int) -> None:
+        http = Proxied(await connect(FIRST_PORT + number), report)
+        body = content(seed + which, MEDIUM)
+        digest = hashlib.sha256(body).hexdigest().encode()
+        await http.get(which % 2, f"chunked/{seed + which}/{MEDIUM}", body)
+        http.send("PUT", 1 - which % 2, f"up{which}", body, Content_Length=str(MEDIUM))
+        await http.answer("PUT", digest)
+        http.send("GET", 0, f"bytes/{seed + which}/{SMALL}", Connection="close")
+        await http.answer("GET", content(seed + which, SMALL))
+        await close(http.stream, report)
+
+    async def worker(number: int) -> None:
+        for which in range(number * TURNS, (number + 1) * TURNS):
+            await turn(number, which)
+            await asyncio.sleep(TURN_PAUSE)
+
+    await asyncio.gather(*(worker(number) for number in range(WORKERS)))
 
 
 async def tunnel(seed: int, report: Report) -> None:

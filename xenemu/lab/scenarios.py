@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from xenemu.boot import Link
-from xenemu.lab import clients, end_servers, kv_client, proxy_clients
+from xenemu.boot import Link, ServiceSpec
+from xenemu.boot.services import parse_profile
+from xenemu.lab import clients, end_servers, ftp_clients, kv_client, proxy_clients
 from xenemu.lab.clients import FILE, OTHER, SIZE, SMALL, UPLOAD, Client, Report
 from xenemu.lab.end_servers import EndServer
 from xenemu.lab.services import PORT, READ, content
 
 Files = Callable[[int], dict[str, bytes]]
-HTTPD = "xenemu.guest.programs.httpd"
 RATE, DELAY_NS = 100_000_000, 2_000_000
 
 LINKS = {
@@ -55,19 +55,34 @@ def two_uploads(seed: int) -> dict[str, bytes]:
     return one_upload(seed) | {"little": content(seed + OTHER, SMALL)}
 
 
+def many_uploads(seed: int) -> dict[str, bytes]:
+    """What `ftp-many` stores."""
+    return {f"up{n}": ftp_clients.upload_of(seed, n) for n in range(ftp_clients.SESSIONS)}
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`arguments` None: those of the file server. `diverges`: the service answers differently each
-    time, so a connection may be reset, with an event; never a wrong byte."""
+    """A client and its service: `program`, `arguments` and `port` as in ServiceSpec. `profile`: its
+    own ("") or as `boot --service` takes one. `beside`: more services of the same domain; faults
+    hit the first. `diverges`: the service answers differently each time, so a connection may be
+    reset, with an event; never a wrong byte."""
 
     client: Client
-    program: str = HTTPD
+    program: str = "httpd"
     arguments: tuple[str, ...] | None = None
     files: Files = no_files
     stored: Files = no_files
     diverges: bool = False
-    profile: str | None = None  # of the service's author, as load_profile takes it
+    port: int = 0
+    profile: str = ""
+    beside: tuple[ServiceSpec, ...] = ()
     servers: tuple[EndServer, ...] = ()  # on hosts of their own, at proxy_clients.SERVERS
+
+    @property
+    def specs(self) -> tuple[ServiceSpec, ...]:
+        """The services of the domain."""
+        profile = parse_profile(self.profile) if self.profile else None
+        return (ServiceSpec(self.program, self.arguments, self.port, profile), *self.beside)
 
     def program_of(self, seed: int, report: Report) -> Callable[[list[str]], object]:
         """The client as a guest program; it ends with 1 when its connection did not last."""
@@ -100,15 +115,24 @@ SCENARIOS = {
     "kv": Scenario(kv_client.kv, f"{KV}/service.py", profile=f"{KV}/profile.py:kv"),
 }
 
-PROXYD = "xenemu.guest.programs.proxyd"
-AS_PROXY = ("--port", str(PORT))
 WEB, WEBS = (end_servers.web,), (end_servers.web, end_servers.web)
 TUNNEL = (end_servers.web, end_servers.echo)
 SCENARIOS |= {
-    "proxy-static": Scenario(proxy_clients.static, PROXYD, AS_PROXY, servers=WEB),
-    "proxy-dynamic": Scenario(proxy_clients.dynamic, PROXYD, AS_PROXY, servers=WEBS),
-    "proxy-keepalive": Scenario(proxy_clients.keep_alive, PROXYD, AS_PROXY, servers=WEBS),
-    "proxy-connect": Scenario(proxy_clients.tunnel, PROXYD, AS_PROXY, servers=TUNNEL),
+    name: Scenario(client, "proxy", port=PORT, servers=servers)
+    for name, client, servers in (
+        ("proxy-static", proxy_clients.static, WEB),
+        ("proxy-dynamic", proxy_clients.dynamic, WEBS),
+        ("proxy-keepalive", proxy_clients.keep_alive, WEBS),
+        ("proxy-connect", proxy_clients.tunnel, TUNNEL),
+        ("proxy-many", proxy_clients.many, WEBS),
+    )
+} | {
+    "ftp-retr": Scenario(ftp_clients.retr, "ftp", files=served),
+    "ftp-stor": Scenario(ftp_clients.stor, "ftp", stored=one_upload),
+    "ftp-list": Scenario(ftp_clients.listings, "ftp", files=served),
+    "ftp-two-files": Scenario(ftp_clients.two_files, "ftp", files=served, stored=one_upload),
+    "ftp-active": Scenario(ftp_clients.active, "ftp", files=served, stored=one_upload),
+    "ftp-many": Scenario(ftp_clients.many, "ftp", files=served, stored=many_uploads),
 }
 
 
@@ -119,7 +143,7 @@ def scenario_of(name: str) -> Scenario:
     if not path.endswith(".py"):
         if name not in SCENARIOS:
             raise ValueError(f"no scenario {name!r}: {', '.join(SCENARIOS)}, or FILE.py:NAME")
-        return (SCENARIOS)[name]
+        return SCENARIOS[name]
     spec = importlib.util.spec_from_file_location(f"scenario_{Path(path).stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -11,21 +11,20 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xenemu.boot import ServiceSpec, System, add_client, small_config
+from xenemu.boot import System, add_client, small_config
 from xenemu.boot.config import CONTROL_IP, MIB, SERVICE_IP
 from xenemu.guest import Process
 from xenemu.lab.clients import Report
-from xenemu.lab.end_witness import EndWitness
+from xenemu.lab.end_witness import BothWays, EndWitness
 from xenemu.lab.point import Course, Point
 from xenemu.lab.scenarios import LINKS
-from xenemu.lab.services import PORT
 from xenemu.lab.upgraded import DIVERGED, Upgraded, loud
-from xenemu.lab.witness import Witness
 
 NS = 1_000_000_000
 PACKET_OUT, FENCE, PATH = 2, 5, 7  # enum xe_trace_kind
 BOUND_SECONDS = 60.0  # of machine time, after the last fault
 LOSSY_BOUND_SECONDS = 240.0
+LAST_SECONDS = 30.0  # a FIN that is lost comes again
 PROTECTED_SECONDS = 60.0
 QUIET_SECONDS = 130  # TIME_WAIT and tombstones are over
 CLEANUP_EVERY = 50  # runs of which one is followed until nothing is left of it
@@ -41,8 +40,9 @@ Record = tuple[int, int, int, int, int, int, tuple[int, ...]]  # as core.trace g
 
 
 def fenced_that_spoke(trace: Iterable[Record]) -> list[str]:
-    """Domains of which a packet of the service got onto the LAN after they were fenced, and before
-    the service's address was theirs again."""
+    """Domains of which a packet of the services got onto the LAN after they were fenced, and before
+    the services' address was theirs again: of any connection, but those with who checks a backup at
+    another address."""
     fenced: set[int] = set()
     spoke: dict[int, None] = {}
     for _, _, kind, node, _, _, (a, _, c, *_) in trace:
@@ -50,9 +50,8 @@ def fenced_that_spoke(trace: Iterable[Record]) -> list[str]:
             fenced.add(node)
         elif kind == PATH and a == SERVICE_IP:
             fenced.discard(node)
-        elif kind == PACKET_OUT and node in fenced and c >> 16 & 0xFFFF == PORT:
-            if c >> 32 != CONTROL_IP:  # to who has checked the backup at another address
-                spoke[node] = None
+        elif kind == PACKET_OUT and node in fenced and c >> 32 != CONTROL_IP:
+            spoke[node] = None
     return [f"d{node} was fenced, and sent a packet of the service after that" for node in spoke]
 
 
@@ -109,12 +108,7 @@ class Trial:
         self.system = System(
             small_config(
                 root=root, seed=course.seed, log=8 * MIB,
-                specs=(
-                    ServiceSpec(
-                        self.scenario.program, self.scenario.arguments,
-                        profile=self.scenario.profile,
-                    ),
-                ),
+                specs=self.scenario.specs,
                 same_domain=course.same_domain, start_seconds=START_SECONDS,
             )
         )  # fmt: skip
@@ -146,7 +140,7 @@ class Trial:
         self._base = Base.of(system)
         self._core = system.machine.core
         self._core.capture(True)
-        self.witness = Witness(kernel.node.id, self.in_order)
+        self.witness = BothWays(kernel.node.id, self.in_order)
         self.end_witnesses = [self._add_server(n) for n in range(len(self.scenario.servers))]
         self._first_event, self._began = self._core.event_index, system.now
         self._first_store = self._core.stores
@@ -311,6 +305,7 @@ class Trial:
         time = system.now - self._began
         if ended:
             system.run_for(0.02)  # the last acks
+            system.run_until(self._all_over, LAST_SECONDS)
         wrong, broken = self._witnessed()
         names = [event.name for event in system.log.since()]
         lost = self.faults > 1 and any(name in LOST for name in names)
@@ -337,13 +332,22 @@ class Trial:
             turns=turns, time=time, trace_hash=trace_hash, faults=self.faults, lost=lost,
         )  # fmt: skip
 
+    def _feed(self) -> list[Witness]:
+        """The witnesses, who know what has happened until now."""
+        records = self._core.captured()
+        witnesses = [self.witness, *self.end_witnesses]
+        for witness in witnesses:
+            witness.feed(records)
+        return witnesses
+
+    def _all_over(self) -> bool:
+        return all(witness.over for witness in self._feed())
+
     def _witnessed(self) -> tuple[list[str], list[str]]:
         """What the packets at the client and at the end servers say."""
-        records = self._core.captured()
         wrong: list[str] = []
         broken: list[str] = []
-        for witness in (self.witness, *self.end_witnesses):
-            witness.feed(records)
+        for witness in self._feed():
             more_wrong, more_broken = witness.verdict()
             wrong += more_wrong
             broken += more_broken

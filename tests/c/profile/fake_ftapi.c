@@ -101,7 +101,7 @@ static long read_bytes(struct wr_call *call)
 {
 	xe_assert(call->read && call->taken == 0);
 	call->taken = call->length;
-	call->conn->read_at += call->length;
+	call->conn->read_at = jump(call->conn, false, call->conn->read_at + call->length);
 	return (long)call->length;
 }
 
@@ -118,7 +118,7 @@ static long write_bytes(struct wr_call *call, size_t n)
 			return -EAGAIN;
 	}
 	call->taken += n;
-	call->conn->written += n;
+	call->conn->written = jump(call->conn, true, call->conn->written + n);
 	return (long)n;
 }
 
