@@ -304,6 +304,11 @@ class Witness:
         if connection is not None:
             connection.client_says(segment)
 
+    @property
+    def over(self) -> bool:
+        """All connections have come to their ends."""
+        return all(connection.over for connection in self.connections)
+
     def verdict(self) -> tuple[list[str], list[str]]:
         """After the end: complaints about bytes, and complaints about connections."""
         wrong, broken = list(self._malformed[:MAX_SAME]), []
