@@ -334,6 +334,33 @@ static void test_retry(void)
 	end(w);
 }
 
+/* The client has its answer, the end server's is not over: the unit is not, until it is. */
+static void test_busy(void)
+{
+	struct world *w = begin(1, 0);
+	const char *request = "GET http://a/ HTTP/1.1\r\n\r\n";
+	const char *answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab";
+	struct wr_conn *server;
+
+	say(w, w->root, request, true);
+	server = w->member[open_server(w, 0)].conn;
+	say(w, server, request, false);
+	say(w, server, "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab", true);
+	say(w, w->root, answer, false);
+	say(w, w->root, request, true); /* for another, that goes at once otherwise */
+	say(w, w->root, answer, false);
+	xe_assert(w->root->cuts == 0 && server->cuts == 0);
+	say(w, server, "cd", true);
+	for (int i = 0; i < 2; i++) {
+		say(w, w->root, request, true);
+		say(w, server, request, false);
+		say(w, server, answer, true);
+		say(w, w->root, answer, false);
+	}
+	xe_assert(fake_cut_at(w->root, false, 0, false) && fake_cut_at(server, true, 0, false));
+	end(w);
+}
+
 static void test_anyhow(void)
 {
 	for (uint64_t seed = 0; seed < 150; seed++) {
@@ -547,6 +574,7 @@ int main(void)
 	test_alternating();
 	test_closing();
 	test_retry();
+	test_busy();
 	test_anyhow();
 	test_download();
 	test_upload();
