@@ -211,11 +211,18 @@ void xe_nsw_begin_session(struct xe_nsw *n, struct wr_conn *root)
 
 /* ---- order ---- */
 
+/* What made the service open it was removed: now it is opened when something later needs it. */
+static bool is_opened_late(const struct wr_conn *c)
+{
+	return !c->claimed && c->role == XE_LOG_SERVER_SIDE &&
+	       xe_cut_covers(&c->cuts.set[XE_CUT_OUTPUT], 0, 1);
+}
+
 /* Of the next input that was served before the fault; UINT64_MAX: there is none. */
 static uint64_t next_sequence(struct xe_nsw *n, struct wr_conn *c)
 {
-	if (c->closed || !c->replaying || c->diverged || !xe_may_record(n, c) ||
-	    XE_LOG_LOAD(xe_slot_of(n, c)->nsw_flags) & XE_LOG_UNRECORDED)
+	if (c->closed || is_opened_late(c) || !c->replaying || c->diverged ||
+	    !xe_may_record(n, c) || XE_LOG_LOAD(xe_slot_of(n, c)->nsw_flags) & XE_LOG_UNRECORDED)
 		return UINT64_MAX;
 	xe_nsw_load_record(n, c);
 	return c->loaded ? c->record.sequence : UINT64_MAX;

@@ -127,8 +127,9 @@ static long write_dated(struct wr_call *call, struct http_conn *h, const uint8_t
 	return (long)done;
 }
 
-/* Up to the last end of an exchange, if there is one; then it is removed. */
-static long write_some(struct wr_call *call, const uint8_t *bytes, size_t n)
+/* Up to the last end of an exchange, if there is one; then it is removed, and the call is to end:
+ * what failed would take what follows with it. */
+static long write_some(struct wr_call *call, const uint8_t *bytes, size_t n, bool *removed)
 {
 	struct wr_conn *c = wr_connection(call);
 	struct http_conn *h = wr_state(c);
@@ -142,7 +143,8 @@ static long write_some(struct wr_call *call, const uint8_t *bytes, size_t n)
 	if (h->response_from == h->written_to)
 		h->response_from = at;
 	h->written_to = at + (uint64_t)took;
-	if (take_responses(&h->exchanges, bytes, (size_t)took) == (size_t)took)
+	*removed = take_responses(&h->exchanges, bytes, (size_t)took) == (size_t)took;
+	if (*removed)
 		remove_exchanges(h, c, h->written_to);
 	return took;
 }
@@ -151,10 +153,11 @@ static long write_response(struct wr_call *call, void *context)
 {
 	const uint8_t *bytes = wr_bytes(call);
 	size_t n = wr_length(call), done = 0;
+	bool removed = false;
 
 	(void)context;
-	while (done < n) {
-		long took = write_some(call, bytes + done, n - done);
+	while (done < n && !removed) {
+		long took = write_some(call, bytes + done, n - done, &removed);
 
 		if (took < 0)
 			return done > 0 ? (long)done : took;

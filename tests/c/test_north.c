@@ -403,6 +403,31 @@ static void test_order(void)
 	xe_assert(xe_nsw_feed(&nsw, root, got, 100) == 100);
 }
 
+/* What opened the member was removed: nobody waits for that, and it is claimed when it is needed. */
+static void test_opened_late(void)
+{
+	read_bytes(root, 10);
+	write_bytes(member, 10);
+	read_bytes(member, 10);
+	write_bytes(root, 10);
+	xe_assert(as_mark(root) == 0 && as_mark(member) == 0);
+	xe_assert(as_remove_request(root, 0, 10) == 0 && as_remove_response(root, 0, 10) == 0);
+	xe_assert(as_remove_request(member, 0, 10) == 0 && as_remove_response(member, 0, 10) == 0);
+	xe_nsw_handled(&nsw, root);
+	apply();
+	read_bytes(root, 10);
+	read_bytes(root, 10);
+	read_bytes(member, 10);
+	fail_over(10, 0);
+	xe_assert(xe_nsw_feed(&nsw, root, got, 100) == 10 && memcmp(got, bytes + 10, 10) == 0);
+	xe_nsw_open(&nsw, 1, 1, root, 1);
+	xe_assert(xe_nsw_feed(&nsw, root, got, 100) == -EAGAIN); /* now it is waited for */
+	xe_assert(xe_nsw_connected(&nsw, member, 0) == 0);
+	xe_assert(xe_nsw_feed(&nsw, member, got, 100) == -EAGAIN);
+	xe_assert(xe_nsw_feed(&nsw, root, got, 100) == 10);
+	xe_assert(xe_nsw_feed(&nsw, member, got, 100) == 10 && memcmp(got, bytes + 10, 10) == 0);
+}
+
 static void (*const tests[])(void) = {
 	test_four_ways,
 	test_wrong_ranges,
@@ -415,6 +440,7 @@ static void (*const tests[])(void) = {
 	test_what_handlers_see,
 	test_no_session,
 	test_order,
+	test_opened_late,
 };
 
 int main(int argc, char **argv)
