@@ -55,6 +55,20 @@ def test_cancelled_timers_cost_nothing(world: World) -> None:
     assert count < 10
 
 
+@pytest.mark.parametrize("delay", [0.0, 1e-17, 1e-10, 1e-9])
+def test_timer_for_the_instant_at_which_one_is_due(world: World, delay: float) -> None:
+    async def program(argv: list[str]) -> int:
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        await asyncio.sleep(0.1)
+        loop.call_later(delay, done.set_result, None)
+        await done
+        return 0
+
+    assert world.finish(world.server.spawn(program)) == 0
+    assert world.machine.now <= 100_000_001
+
+
 def test_exit_hooks(world: World) -> None:
     seen: list[tuple[str, int, int, bool]] = []
     kernel = world.server

@@ -133,9 +133,8 @@ class GuestLoop(asyncio.SelectorEventLoop):
         now = self._node.now
         if self._armed is not None and self._armed <= now:
             self._armed = None
-            limit = now / NS + 1e-9
             heap = self._deadlines
-            while heap and (heap[0][2].cancelled() or heap[0][0] < limit):
+            while heap and not _to_come(heap[0][2]):
                 heapq.heappop(heap)
             if heap:
                 self._arm(heap[0][0])
@@ -336,3 +335,9 @@ class _SendfileProtocol(asyncio.Protocol):
             self._protocol.pause_writing()
         if self._reading and not self._transport.is_closing():
             self._transport.resume_reading()
+
+
+def _to_come(timer: asyncio.TimerHandle) -> bool:
+    """asyncio has not run it yet: one made in this step can be due at this instant."""
+    scheduled: bool = timer._scheduled  # type: ignore[attr-defined]
+    return scheduled and not timer.cancelled()

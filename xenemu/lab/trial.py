@@ -333,7 +333,7 @@ class Trial:
             turns=turns, time=time, trace_hash=trace_hash, faults=self.faults, lost=lost,
         )  # fmt: skip
 
-    def _feed(self) -> list[Witness]:
+    def _feed(self) -> list[BothWays]:
         """The witnesses, who know what has happened until now."""
         records = self._core.captured()
         witnesses = [self.witness, *self.end_witnesses]
