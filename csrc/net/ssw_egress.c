@@ -19,6 +19,45 @@ void xe_ssw_stamp(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p)
 		xe_wire_set_tsval(p, c->own_tsval);
 }
 
+/* The entry of the connection that TCP's answer begins: that of an earlier one of this 4-tuple, which
+ * is over for TCP, but whose session may need it. */
+static struct xe_conn *begin_anew(struct xe_ssw *s, struct xe_conn *old, xe_ns now)
+{
+	struct xe_tuple t = {old->local_addr, old->peer_addr, old->local_port, old->peer_port};
+	const struct xe_conn *root = xe_conn_open(old) ? xe_ssw_root(s, old) : NULL;
+	struct xe_conn *c;
+
+	if (!root || old->unprotected)
+		return old;
+	if (!xe_ssw_others(s, root, old)) {
+		xe_ssw_leave(s, old, now);
+		return old;
+	}
+	old->has_syn = false;
+	xe_ssw_end(s, old, !xe_ssw_over(old), now);
+	c = xe_ssw_alloc(s, &t, old->wr, now);
+	if (!c)
+		return NULL;
+	c->syn_seq = old->syn_seq;
+	c->syn_opt = old->syn_opt;
+	c->syn_win = old->syn_win;
+	return c;
+}
+
+static enum xe_verdict open_anew(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
+				 xe_ns now)
+{
+	c = begin_anew(s, c, now);
+	if (!c) {
+		xe_ssw_notify(s, XE_SSW_UNPROTECTED, XE_LOG_NONE, ENOSPC);
+		return XE_PASS;
+	}
+	xe_ssw_open(s, c, &p->seg, now);
+	xe_ssw_stamp(s, c, p);
+	c->has_syn = false;
+	return XE_PASS;
+}
+
 static enum xe_verdict send_synack(struct xe_ssw *s, struct xe_conn *c, struct xe_packet *p,
 				   xe_ns now)
 {
@@ -30,7 +69,7 @@ static enum xe_verdict send_synack(struct xe_ssw *s, struct xe_conn *c, struct x
 			     c->own_isn == p->seg.seq && c->peer_isn == c->syn_seq;
 
 		if (!again)
-			xe_ssw_open(s, c, &p->seg, now);
+			return open_anew(s, c, p, now);
 		xe_ssw_stamp(s, c, p);
 		c->has_syn = false;
 		return XE_PASS;

@@ -547,6 +547,34 @@ static void test_the_root_is_reset(void)
 }
 
 /* It was opened, and is over, before NSW could say for whom: it waits, not for ever. */
+/* Its TCP waits in TIME_WAIT, and the service has closed it without a packet, when the client comes
+ * again from the same port. */
+static void test_the_root_begins_anew(void)
+{
+	struct line root = client_line(PORT, CLIENT_PORT), member = server_line(EPHEMERAL);
+	struct line anew = root;
+	struct xe_conn *old;
+
+	accept_line(&root);
+	name_root(&root, &root);
+	connect_line(&member);
+	name_root(&member, &root);
+	old = conn(&root);
+	xe_assert(in(&root, XE_FIN | XE_ACK, 0, 0, 0) == XE_PASS);
+	intend(&root, XE_LOG_CLOSED, 0);
+	xe_assert(out(&root, XE_FIN | XE_ACK, 0, 1, 0) == XE_PASS);
+	xe_assert(in(&root, XE_ACK, 1, 1, 0) == XE_PASS && old->state == XE_CONN_ESTABLISHED);
+	anew.peer_isn += 1000000;
+	anew.guest_isn = anew.own_isn += 1000000;
+	accept_line(&anew);
+	xe_assert(conn(&anew) != old && slot(&anew)->incarnation == 1);
+	xe_assert(old->state == XE_CONN_GHOST && xe_ssw_root(f.s, conn(&member)) == old);
+	name_root(&anew, &anew);
+	finish(&member, 0, 0);
+	xe_assert(conn(&member)->state == XE_CONN_TOMBSTONE && old->state == XE_CONN_TOMBSTONE);
+	xe_assert(conn(&anew)->state == XE_CONN_ESTABLISHED);
+}
+
 static void test_unnamed_ghost(void)
 {
 	struct line l = server_line(EPHEMERAL);
@@ -649,6 +677,7 @@ static const struct test {
 	{"ghost_is_replayed", test_ghost_is_replayed},
 	{"ghost_in_a_trial", test_ghost_in_a_trial},
 	{"the_root_is_reset", test_the_root_is_reset},
+	{"the_root_begins_anew", test_the_root_begins_anew},
 	{"unnamed_ghost", test_unnamed_ghost},
 	{"unprotected_as_one", test_unprotected_as_one},
 	{"lies", test_lies},
