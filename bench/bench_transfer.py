@@ -293,7 +293,7 @@ def proxied_table(of: Sequence[Proxied]) -> str:
             for spread in (p.total, p.added)
             for cell in (f"{spread.median:.1f}", f"{spread.min:.1f} - {spread.max:.1f}")
         ]
-        rows.append((p.fault, p.recovery, *map(str, counts), *cells, f"{p.start:.1f}"))  # type: ignore[arg-type]
+        rows.append((p.fault, p.recovery, *map(str, counts), *cells, f"{p.start:.1f}"))
     return common.aligned(rows, left={0, 1})
 
 
