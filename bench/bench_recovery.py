@@ -14,6 +14,10 @@ first byte   crash to the first payload to any client
 answered     crash to the last client's answer
 total        crash to the backup being the primary: log, address, grant are its own
 
+Then the same of one connection with a history: an FTP session that has fetched 1,000 files, and an
+HTTP connection with 10,000 requests, beside one of one (histories.py); `answered` is that to a
+request sent at the crash.
+
 Everything shares one CPU: the clients too.
 """
 
@@ -27,12 +31,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import common
+import histories
+from histories import Result as History
 
 from xenemu.boot import BootConfig, Forward, ServiceSpec, System, collect_rarely
 from xenemu.machine import HANGUP, READABLE, WRITABLE, WorkKind
 from xenemu.vmm import Event
 
 COUNTS = (1, 10, 100, 1000, 10_000)
+FILES, REQUESTS = (1, 1000), (1, 10_000)
 KINDS = ("app", "kernel")
 STEPS = ("detection", "switch", "remap", "replay", "first byte", "answered", "total")
 SERVICE_IP, CLIENT_IP, PORT = 0x0A000001, 0x0A000102, 80
@@ -45,6 +52,7 @@ MIB = 1 << 20
 SECONDS = 60.0
 CAUGHT_UP_NS = 1_000_000
 AIM_CONNECTIONS, AIM_MS = 1000, 1000.0
+AIM_HISTORY = 1.5
 
 
 class Clients:
@@ -244,6 +252,43 @@ def aims(results: Sequence[Result]) -> list[common.Aim]:
     return [common.Aim(text, measured, measured <= AIM_MS, f"{worst.kind} fault, ms")]
 
 
+def measure_histories(files: Sequence[int], requests: Sequence[int], runs: int) -> list[History]:
+    kinds = ((histories.FILES, files), (histories.REQUESTS, requests), (histories.PLAIN, requests))
+    return [
+        result
+        for kind, lengths in kinds
+        if lengths
+        for result in histories.measure(kind, lengths, runs, KINDS, steps_of)
+    ]
+
+
+def history_aims(results: Sequence[History]) -> list[common.Aim]:
+    of = [r for r in results if r.history != histories.PLAIN.name and r.length > 1]
+    if not of:
+        return []
+    worst = max(of, key=lambda r: r.ratio.median)
+    measured = worst.ratio.median
+    text = f"a long history is answered within {AIM_HISTORY} of the time of a short one"
+    at = f"{worst.length} {worst.history}, {worst.kind} fault"
+    return [common.Aim(text, measured, measured <= AIM_HISTORY, at)]
+
+
+def history_table(results: Sequence[History]) -> str:
+    rows = [("history", "length", "fault", "replay", "total", "answered", "against short", "95 %")]
+    for r in results:
+        rows.append(
+            (
+                r.history,
+                f"{r.length}",
+                r.kind,
+                *(f"{r.steps[name].median:.1f}" for name in ("replay", "total", "answered")),
+                f"{r.ratio.median:.2f}",
+                f"{r.ratio.low:.2f} - {r.ratio.high:.2f}",
+            )
+        )
+    return common.aligned(rows, left={0, 2})
+
+
 def table(results: Sequence[Result]) -> str:
     rows = [("connections", "fault", *STEPS, "total 95 %", "against one")]
     for r in results:
@@ -265,29 +310,43 @@ def main() -> None:
     parser.add_argument(
         "--connections",
         type=positive,
-        nargs="+",
+        nargs="*",
         default=COUNTS,
         metavar="N",
         help="numbers of live connections (1 10 100 1000 10000)",
     )
+    for name, default in (("files", FILES), ("requests", REQUESTS)):
+        parser.add_argument(
+            f"--{name}",
+            type=positive,
+            nargs="*",
+            default=default,
+            metavar="N",
+            help=f"lengths of histories ({default[0]} {default[1]})",
+        )
     parser.add_argument("--runs", type=common.pair_count, default=6, help="faults of each kind (6)")
     parser.add_argument("--log", type=positive, default=512, metavar="MIB", help="log (512)")
     args = parser.parse_args()
-    if max(args.connections) > PER_HOST * 30:
+    if max(args.connections, default=0) > PER_HOST * 30:
         parser.error("--connections: at most 60000")
     if args.log % 2:
         parser.error("--log: extents of 2 MiB")
     try:
         with collect_rarely():  # as xenemu boot does
             results = measure(args.connections, args.runs, args.log * MIB)
+            long = measure_histories(args.files, args.requests, args.runs)
     except (RuntimeError, OSError) as error:
         print(f"bench_recovery: {error}", file=sys.stderr)
         sys.exit(1)
+    text = [f"{args.runs} faults of each kind, milliseconds, medians"]
+    text += [table(results)] if results else []
+    text += [history_table(long)] if long else []
     common.emit(
         "recovery",
         [asdict(r) for r in results],
-        aims(results),
-        f"{args.runs} faults of each kind, milliseconds, medians\n\n{table(results)}",
+        aims(results) + history_aims(long),
+        "\n\n".join(text),
+        extra={"histories": [asdict(r) for r in long]},
         as_json=args.json,
     )
 

@@ -186,6 +186,8 @@ class Load:
         """A fault now; runs until all that are pending go on."""
         system, core = self.system, self.system.machine.core
         since, pending = system.log.count, self.pending()
+        if not pending:
+            raise RuntimeError("all downloads were done before the fault: larger ones are needed")
         for fetch in pending:
             fetch.pending = True
             fetch.new_from = min(len(self._expected), fetch.got + SURELY_NEW)
