@@ -61,7 +61,9 @@ class EndServers:
             )
             for log in self.logs
         ]  # fmt: skip
-        self.urls = [f"http://{GATEWAY}:{int(job.stdout.readline())}" for job in self.jobs if job.stdout]
+        self.urls = [
+            f"http://{GATEWAY}:{int(job.stdout.readline())}" for job in self.jobs if job.stdout
+        ]
 
     def stop(self) -> None:
         for job in self.jobs:
@@ -83,7 +85,11 @@ class EndServers:
                 _, number, path = rest
                 seen[path] += 1
                 answer = asked.get(path)
-                if path.startswith("/count/") and answer is not None and answer.strip() != number.encode():
+                if (
+                    path.startswith("/count/")
+                    and answer is not None
+                    and answer.strip() != number.encode()
+                ):
                     found.append(f"{path} was answered {answer!r}, is {number} in {log.name}")
         found += [f"{path} was asked {n} times" for path, n in seen.items() if n > 1]
         found += [f"{path} was never asked" for path in asked if not seen[path]]
@@ -91,7 +97,9 @@ class EndServers:
         return found
 
 
-def boot(place: Path, root: Path, name: str, pcap: Path | None) -> tuple[subprocess.Popen[str], list[str]]:
+def boot(
+    place: Path, root: Path, name: str, pcap: Path | None
+) -> tuple[subprocess.Popen[str], list[str]]:
     """Three services; the URL of each."""
     command = [*XENEMU, "boot", "--root", str(root), "--name", name]
     for service, port in zip(SERVICES, (80, 21, 3128), strict=True):

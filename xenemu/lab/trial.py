@@ -19,7 +19,6 @@ from xenemu.lab.end_witness import BothWays, EndWitness
 from xenemu.lab.point import Course, Point
 from xenemu.lab.scenarios import LINKS
 from xenemu.lab.upgraded import DIVERGED, Upgraded, loud
-from xenemu.lab.witness import Witness
 
 NS = 1_000_000_000
 PACKET_OUT, FENCE, PATH = 2, 5, 7  # enum xe_trace_kind
