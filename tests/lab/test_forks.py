@@ -48,6 +48,13 @@ def test_a_child_is_what_a_run_from_the_beginning_is(scenario: str, at: str) -> 
     assert len(hashes) == len(points) + 1
 
 
+def test_a_child_goes_on_in_the_step_that_it_is_in() -> None:
+    """The service asks for the running loop in it, which a fork forgets."""
+    points = [Point((Fault("backup"),), "calls", (index,)) for index in range(4, 24)]
+    for outcome in forked(Course("ftp-retr", "clean", 50), points):
+        assert outcome.failures == (), str(outcome)
+
+
 def test_an_outcome_names_what_replays_it() -> None:
     course, point = (
         Course("get", "clean", 2),

@@ -10,6 +10,7 @@ A child is what a run from the beginning with the same point would be, event for
 must be no other thread in the process.
 """
 
+import asyncio
 import gc
 import os
 import pickle
@@ -170,8 +171,10 @@ class ForkServer:
         """Forks; true in the child. The parent comes back with the child's outcome."""
         self._disk.mark()
         reading, writing = os.pipe()
+        loop = asyncio._get_running_loop()
         pid = os.fork()
         if pid == 0:
+            asyncio._set_running_loop(loop)  # a fork forgets it: we are in a step of a program
             os.close(reading)
             self._pipe = writing
             for number in (signal.SIGINT, signal.SIGTERM):

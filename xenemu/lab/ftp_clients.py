@@ -19,6 +19,7 @@ REPLIES = {
 TYPE, WILL_CONNECT = "Type set.", "Will connect."
 RESTART = 100_000
 SESSIONS, MEDIUM = 6, 30_000  # of `many`
+LONG = 12  # turns of three transfers
 
 
 class Ftp:
@@ -222,6 +223,21 @@ async def many(seed: int, report: Report) -> None:
         await ftp.quit()
 
     await asyncio.gather(*(session(number) for number in range(SESSIONS)))
+
+
+async def long(seed: int, report: Report) -> None:
+    """Many transfers of one session: most of them are long over at any time."""
+    small, ftp = content(seed + OTHER, SMALL), await login(report)
+    for turn in range(LONG):
+        extended, up = turn % 2 == 1, upload_of(seed, turn)[: SMALL * (turn + 1)]
+        await ftp.check("small", small, extended)
+        await ftp.put(f"STOR up{turn}", up, extended)
+        async with Listener(report) as listener:
+            got = await download(await ftp.active(listener, f"RETR up{turn}", extended))
+        await ftp.reply(226)
+        report.check("what was stored", got, up)
+        await ftp.command(f"SIZE up{turn}", 213, str(len(up)))
+    await ftp.quit()
 
 
 def upload_of(seed: int, number: int) -> bytes:

@@ -132,6 +132,7 @@ SCENARIOS |= {
     "ftp-list": Scenario(ftp_clients.listings, "ftp", files=served),
     "ftp-two-files": Scenario(ftp_clients.two_files, "ftp", files=served, stored=one_upload),
     "ftp-active": Scenario(ftp_clients.active, "ftp", files=served, stored=one_upload),
+    "ftp-long": Scenario(ftp_clients.long, "ftp", files=served),
     "ftp-many": Scenario(ftp_clients.many, "ftp", files=served, stored=many_uploads),
 }
 
