@@ -95,6 +95,17 @@ def test_a_good_conversation() -> None:
     assert talk.verdict() == ([], [])
 
 
+def test_a_late_ack_of_an_older_connection_of_the_port() -> None:
+    talk, far = Talk(in_order=False).open().answer().close(), 100 << 20
+    talk.client("S", far - 1, -S - 1)
+    talk.service("SA", 2 * far - 1, far)
+    talk.service("A", len(ANSWER) + 1, far + 5)
+    talk.client("FA", far, 2 * far)
+    talk.service("FA", 2 * far, far + 1)
+    talk.client("A", far + 1, 2 * far + 1)
+    assert talk.verdict() == ([], [])
+
+
 def test_loss_reordering_and_repetition_are_no_violation() -> None:
     talk = Talk(in_order=False).open()
     order = list(range(0, len(ANSWER), SEGMENT)) * 2

@@ -158,7 +158,7 @@ class Connection:
             if self.received is not None and not self.over:  # else: a stray was answered
                 self._complain(self.broken, f"the {self.own} sent a reset")
             return
-        if not segment.flags & SYN:
+        if not segment.flags & SYN and not self._is_stray(self.sent, segment):
             self._carry(self.sent, segment, f"the {self.own}'s")
 
     def service_says(self, segment: Segment) -> None:
@@ -170,8 +170,8 @@ class Connection:
         if segment.flags & SYN:
             self._handshake(segment)
             return
-        if self.received is None:
-            return  # a stray of an older connection
+        if self.received is None or self._is_stray(self.received, segment):
+            return
         self._carry(self.received, segment, "the service's")
         if segment.flags & ACK:
             self._acks(segment)
@@ -206,10 +206,12 @@ class Connection:
         elif self.received.isn != segment.seq:
             self._complain(self.broken, "two handshakes")
 
+    def _is_stray(self, stream: Stream, segment: Segment) -> bool:
+        """Of the older connection of these ports; TCP sees that too."""
+        return self.reused and abs(stream.offset(segment.seq) - stream.solid) > FAR
+
     def _carry(self, stream: Stream, segment: Segment, whose: str) -> None:
         at, payload = stream.offset(segment.seq), segment.payload
-        if self.reused and abs(at - stream.solid) > FAR:
-            return  # a stray of the older connection; TCP sees that too
         if payload:
             if at < 0:
                 self._complain(self.wrong, f"{whose} bytes begin before the stream, at {at}")
