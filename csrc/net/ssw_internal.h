@@ -28,6 +28,8 @@ enum {
 #define XE_SSW_RESET_AGAIN XE_SECOND      /* a reset may be lost, and nothing asks for it again */
 #define XE_SSW_STARVE (200 * XE_MS)       /* without a free block */
 #define XE_SSW_TRIAL_LOOK XE_MS           /* between two looks whether a trial is over */
+#define XE_SSW_HEAR \
+	(200 * XE_MS) /* of a replay: a session whose removals await acks begins later */
 #define XE_SSW_CLAIM (5 * XE_SECOND) /* of a replay: what nobody opened again by then is reset */
 #define XE_SSW_TELL_AGAIN (200 * XE_MS) /* what the old TCP missed in a trial */
 
@@ -159,6 +161,7 @@ struct xe_ssw {
 	uint32_t *queue; /* ring of connections with something to do */
 	uint32_t queue_head, queue_count;
 	uint32_t replay_cursor;
+	xe_ns hear_until; /* no replay waits for acks after that */
 	xe_ns claim_until; /* XE_NEVER: no replay waits for what the service opens again */
 	/* ports: 0, or the wrapper that was registered, plus one; entries in the table */
 	uint8_t registered[65536];
@@ -304,6 +307,8 @@ uint64_t xe_ssw_pass_marks(struct xe_ssw *s, struct xe_conn *c);
 void xe_ssw_trim(struct xe_ssw *s, struct xe_conn *root, bool any_generation, xe_ns now);
 void xe_ssw_trim_all(struct xe_ssw *s, bool any_generation, xe_ns now);
 void xe_ssw_trim_due(struct xe_ssw *s, const struct xe_conn *c);
+/* Whether the peer's ack of what was sent before the fault decides what its session replays. */
+bool xe_ssw_trim_awaits_ack(const struct xe_ssw *s, const struct xe_conn *c);
 
 /* ssw_room.c: how far the peer may send, TCP's own right edge being `right`; something found no
  * room; time to do something about it. */

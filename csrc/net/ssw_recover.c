@@ -69,7 +69,8 @@ static void lose_tcp(struct xe_ssw *s, struct xe_conn *c, xe_ns now)
 	if (!xe_conn_open(c))
 		return;
 	xe_ssw_output_freeze(s, c);
-	c->marks_seen = 0; /* of the next kernel's */
+	if (s->home)
+		c->marks_seen = 0; /* of the next kernel's */
 	if (c->unprotected) {
 		xe_ssw_refuse(s, c, now);
 		xe_ssw_notify(s, XE_SSW_RESET, xe_conn_index(s, c), ENOSPC);
@@ -120,6 +121,7 @@ uint32_t xe_ssw_replay(struct xe_ssw *s, xe_ns now)
 	s->replay_cursor = 0;
 	s->next_fake_at = 0;
 	s->claim_until = now + XE_SSW_CLAIM;
+	s->hear_until = now + XE_SSW_HEAR;
 	if (s->to_reestablish == 0) {
 		s->recovering = false;
 		xe_ssw_notify(s, XE_SSW_REESTABLISHED, 0, 0);
@@ -292,6 +294,7 @@ static void take_over(struct xe_ssw *s, struct xe_conn *c, const struct xe_segme
 	if (c->tcp_right > c->right_edge)
 		c->right_edge = c->tcp_right;
 	c->recovered = true;
+	c->marks_seen = 0; /* of the new kernel's */
 	c->lacking = c->ranges > 0;
 	s->count.reestablished++;
 	write_lines(s, c);
@@ -470,7 +473,7 @@ static size_t make(struct xe_ssw *s, struct xe_conn *c, uint16_t what, uint8_t *
 
 	switch (what) {
 	case XE_DUE_TRIM:
-		xe_ssw_trim(s, c, false, now);
+		xe_ssw_trim(s, c, s->replaying && c->attach == XE_DETACHED, now);
 		return 0;
 	case XE_DUE_SAA:
 		return fake_synack(c, buf, cap);
@@ -536,6 +539,8 @@ static struct xe_conn *next_to_fake(struct xe_ssw *s, xe_ns now)
 		if (c->attach == XE_DETACHED && s->faking >= XE_SSW_PACE &&
 		    !waits_for_service(s, c))
 			continue;
+		if (c->attach == XE_DETACHED && now < s->hear_until && xe_ssw_trim_awaits_ack(s, c))
+			c->retry_at = now + XE_SSW_RETRY;
 		if (c->retry_at <= now)
 			return c;
 		next = c->retry_at < next ? c->retry_at : next;

@@ -23,7 +23,8 @@ static bool next_mark(const struct xe_ssw *s, struct xe_conn *c, uint64_t *at)
 	const struct xe_log_slot *slot = xe_conn_slot(s, c);
 	uint64_t marks;
 
-	if (slot->nsw_incarnation != c->incarnation || slot->nsw_generation != s->generation)
+	if (slot->nsw_incarnation != c->incarnation ||
+	    (slot->nsw_generation != s->generation && (s->home || c->attach == XE_LIVE)))
 		return false;
 	marks = XE_LOG_LOAD(slot->marks);
 	if (marks - c->marks_seen > XE_LOG_MARKS)
@@ -263,6 +264,40 @@ void xe_ssw_trim(struct xe_ssw *s, struct xe_conn *root, bool any_generation, xe
 		s->count.removals++;
 		XE_LOG_COMMIT(slot->removed, ++root->removed);
 	}
+}
+
+static bool is_under_way(const struct xe_ssw *s, const struct xe_log_removal *removal)
+{
+	for (uint32_t i = 0; i < removal->cuts && i < XE_LOG_CUTS; i++) {
+		const struct xe_log_cut cut = removal->cut[i];
+		const struct xe_conn *c = cut.slot < s->log.slots ? cut_conn(s, &cut) : NULL;
+
+		if (c && (cut.kind == XE_CUT_OUTPUT || cut.kind == XE_CUT_BLIND) &&
+		    c->peer_acked < cut.to && cut.to <= c->sent_max)
+			return true;
+	}
+	return false;
+}
+
+bool xe_ssw_trim_awaits_ack(const struct xe_ssw *s, const struct xe_conn *c)
+{
+	const struct xe_conn *root = xe_ssw_root(s, c);
+	const struct xe_log_slot *slot;
+	uint32_t removals;
+
+	if (!root || s->home || root->attach == XE_LIVE)
+		return false;
+	slot = xe_conn_slot(s, root);
+	removals = XE_LOG_LOAD(slot->removals);
+	for (uint32_t i = root->removed; i != removals; i++) {
+		uint32_t block = slot->removal[i % XE_LOG_REMOVALS];
+
+		if (removals - i > XE_LOG_REMOVALS || block >= s->log.record_blocks)
+			return false;
+		if (is_under_way(s, (const void *)xe_log_records(&s->log, block)))
+			return true;
+	}
+	return false;
 }
 
 void xe_ssw_trim_all(struct xe_ssw *s, bool any_generation, xe_ns now)
