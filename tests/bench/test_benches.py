@@ -88,7 +88,10 @@ def test_json(name: str) -> None:
 
 
 def test_recovery() -> None:
-    done = bench("recovery", "--connections", "1", "40", "--runs", "2", "--log", "16", "--json")
+    histories = ("--files", "1", "3", "--requests", "1", "4")
+    done = bench(
+        "recovery", "--connections", "1", "40", "--runs", "2", "--log", "16", "--json", *histories
+    )
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     assert [(r["connections"], r["kind"]) for r in report["results"]] == [
@@ -102,7 +105,55 @@ def test_recovery() -> None:
         assert all(value > 0 for value in steps.values())
         assert steps["detection"] < steps["first byte"] <= steps["answered"]
         assert steps["remap"] + steps["replay"] < steps["total"]
-    assert report["aims"] == []  # that is for 1000 connections
+    assert {aim["text"].split()[0] for aim in report["aims"]} == {"a"}  # of histories; no 1000
+    lengths = [("files", 1), ("files", 3), ("requests", 1), ("requests", 4)]
+    lengths += [("requests, plain", 1), ("requests, plain", 4)]
+    long = {(r["history"], r["length"], r["kind"]): r for r in report["histories"]}
+    assert set(long) == {(*each, kind) for each in lengths for kind in ("app", "kernel")}
+    for result in long.values():
+        steps = {name: spread["median"] for name, spread in result["steps"].items()}
+        assert 0 < steps["first byte"] <= steps["answered"]
+        if result["length"] == 1:
+            assert result["ratio"]["min"] == result["ratio"]["max"] == 1
+
+
+def test_ftp_replays_what_was_pending() -> None:
+    """Each client has had two files before, which are not fetched again."""
+    done = bench(
+        "ftp", "--clients", "5", "--size", "200000", "--before", "2", "--only", "virtual", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    (run,) = report["results"]
+    assert run["pending"] == run["fed"] == 5
+    assert 0 < run["resumed"] <= run["total"]
+    assert [aim["met"] for aim in report["aims"]] == [True]
+
+
+def test_ftp_of_real_clients() -> None:
+    done = bench(
+        "ftp", "--clients", "3", "--size", "4000000", "--only", "real", "--runs", "2", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    (run,) = json.loads(done.stdout)["results"]
+    assert 0 < run["pending"] == run["fed"] <= 6
+    assert 0 < run["resumed"]["min"] <= run["resumed"]["max"]
+
+
+def test_through_the_proxy() -> None:
+    done = bench(
+        "transfer", "--through", "proxy", "--sizes", "100000", "--times", "3", "--start", "0.2",
+        "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    found = {(r["fault"], r["recovery"]): r for r in report["results"]}
+    assert set(found) == {(f, way) for f in ("10 KB", "half") for way in ("backup", "same")}
+    for (_, way), row in found.items():
+        assert row["times"] == row["whole"] == row["connections"] == row["requests"] == 3
+        assert row["start"] == (pytest.approx(200, abs=1) if way == "same" else 0)
+        assert row["added"]["min"] > 0
+    assert [aim["met"] for aim in report["aims"]] == [True]
 
 
 def test_transfer() -> None:
