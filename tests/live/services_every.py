@@ -195,7 +195,8 @@ def main() -> int:
         name = f"services-{options.seed}"
         ends = EndServers(options.ends, work)
         server, urls = boot(work, root, name, options.pcap)
-        place = Place(work, root, *urls, ends.urls)
+        httpd, ftp, proxy = urls
+        place = Place(work, root, httpd, ftp, proxy, ends.urls)
         place.fill(random.Random(options.seed), options.mib)
         stop = threading.Event()
         clients = [Client(kind, place, options.seed, stop) for kind in options.only.split(",")]
