@@ -88,10 +88,7 @@ def main() -> None:
     sources = [
         "base/crc32c.c",
         "host/memory.c",
-        "net/log.c",
-        "net/ss*.c",
-        "net/stream.c",
-        "net/wire.c",
+        "net/*.c",
     ]
     ffi, lib = common.build_c("logging", sources)
     copies, sockets, other = [], [], []

@@ -51,8 +51,8 @@ class Recorded(FakeCore):
         written = {each: len(data) for each, data in self.sent.items()}
         self.events.append(Event(kind, sock, result, written))
 
-    def listen(self, node: int, port: int, backlog: int) -> int:
-        sock = super().listen(node, port, backlog)
+    def listen(self, node: int, port: int, backlog: int, session: int = 0) -> int:
+        sock = super().listen(node, port, backlog, session)
         if node == SERVER:
             self.ports.append(self._get(node, sock).local[1])
         return sock
@@ -116,9 +116,9 @@ class Replayed(FakeCore):
         self._add(SOCKETS, SERVER)
         return self.left.pop(0) if self.left else event
 
-    def listen(self, node: int, port: int, backlog: int) -> int:
+    def listen(self, node: int, port: int, backlog: int, session: int = 0) -> int:
         assert not port or port == self.ports[0]
-        return super().listen(node, self.ports.pop(0), backlog)
+        return super().listen(node, self.ports.pop(0), backlog, session)
 
     def accept(self, node: int, sock: int) -> int:
         event = self.take(sock, "accept")

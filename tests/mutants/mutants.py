@@ -107,9 +107,9 @@ MUTANTS = (
             ),
             Change(
                 RECOVER,
-                "		c->attach = XE_DETACHED;\n		c->has_syn = false;",
-                "		c->rcv_logged = XE_LOG_LOAD(xe_conn_slot(s, c)->rcv_logged);\n"
-                "		c->attach = XE_DETACHED;\n		c->has_syn = false;",
+                "	c->attach = XE_DETACHED;\n	c->has_syn = c->paced = false;",
+                "	c->rcv_logged = XE_LOG_LOAD(xe_conn_slot(s, c)->rcv_logged);\n"
+                "	c->attach = XE_DETACHED;\n	c->has_syn = c->paced = false;",
             ),
         ),
         ("put", "echo", "--faults", "200"),
@@ -149,7 +149,7 @@ MUTANTS = (
                 "	if (c->unprotected)\n		return true;\n	if (!xe_ssw_close_asked",
                 "	if (c->unprotected || c->own_isn)\n		return true;\n	if (!xe_ssw_close_asked",
             ),
-            Change(EGRESS, "	if (c->attach == XE_DETACHED)\n		return XE_DROP;\n", ""),
+            Change(EGRESS, "		return XE_DROP;\n	}\n	c->spoke_at = now;", "	}\n	c->spoke_at = now;"),
         ),
         ("echo", "get", "keep-alive", "--kind", "app", "--faults", "300"),
     ),
@@ -210,9 +210,10 @@ MUTANTS = (
         (
             Change(
                 EGRESS,
-                "			xe_ssw_reset_old(s, c, p.seg.ack, now);",
+                "			xe_ssw_reset_old(s, c, p->seg.ack, now);",
                 "			s->count.old_resets++;",
             ),
+            Change(RECOVER, "			reset_old_client(s, c);", "			(void)reset_old_client;"),
         ),
     ),
     Mutant(
