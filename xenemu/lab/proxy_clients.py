@@ -138,28 +138,6 @@ async def keep_alive(seed: int, report: Report) -> None:
     await close(http.stream, report)
 
 
-async def many(seed: int, report: Report) -> None:
-    """Clients that come and go all the time, each local port used again and again."""
-
-    async def turn(number: int, which: int) -> None:
-        http = Proxied(await connect(FIRST_PORT + number), report)
-        body = content(seed + which, MEDIUM)
-        digest = hashlib.sha256(body).hexdigest().encode()
-        await http.get(which % 2, f"chunked/{seed + which}/{MEDIUM}", body)
-        http.send("PUT", 1 - which % 2, f"up{which}", body, Content_Length=str(MEDIUM))
-        await http.answer("PUT", digest)
-        http.send("GET", 0, f"bytes/{seed + which}/{SMALL}", Connection="close")
-        await http.answer("GET", content(seed + which, SMALL))
-        await close(http.stream, report)
-
-    async def worker(number: int) -> None:
-        for which in range(number * TURNS, (number + 1) * TURNS):
-            await turn(number, which)
-            await asyncio.sleep(TURN_PAUSE)
-
-    await asyncio.gather(*(worker(number) for number in range(WORKERS)))
-
-
 async def tunnel(seed: int, report: Report) -> None:
     """Full duplex through a tunnel, and a request to the other server beside it."""
     reader, writer = stream = await connect()

@@ -124,7 +124,6 @@ SCENARIOS |= {
         ("proxy-dynamic", proxy_clients.dynamic, WEBS),
         ("proxy-keepalive", proxy_clients.keep_alive, WEBS),
         ("proxy-connect", proxy_clients.tunnel, TUNNEL),
-        ("proxy-many", proxy_clients.many, WEBS),
     )
 } | {
     "ftp-retr": Scenario(ftp_clients.retr, "ftp", files=served),
