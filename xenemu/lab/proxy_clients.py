@@ -9,11 +9,9 @@ import hashlib
 
 from xenemu.lab.clients import (
     FILE,
-    FIRST_PORT,
     OTHER,
     SIZE,
     SMALL,
-    TURN_PAUSE,
     UPLOAD,
     Report,
     Stream,
@@ -27,7 +25,6 @@ from xenemu.lab.services import content
 SERVERS = ("10.0.1.18", "10.0.1.19")
 COUNTED = 12  # requests of `dynamic` on each connection
 CLIENTS = 3  # connections of `dynamic`
-WORKERS, TURNS, MEDIUM = 8, 3, 20_000  # of `many`
 
 
 class Proxied:
