@@ -149,7 +149,11 @@ MUTANTS = (
                 "	if (c->unprotected)\n		return true;\n	if (!xe_ssw_close_asked",
                 "	if (c->unprotected || c->own_isn)\n		return true;\n	if (!xe_ssw_close_asked",
             ),
-            Change(EGRESS, "		return XE_DROP;\n	}\n	c->spoke_at = now;", "	}\n	c->spoke_at = now;"),
+            Change(
+                EGRESS,
+                "		return XE_DROP;\n	}\n	c->spoke_at = now;",
+                "	}\n	c->spoke_at = now;",
+            ),
         ),
         ("echo", "get", "keep-alive", "--kind", "app", "--faults", "300"),
     ),
@@ -213,7 +217,11 @@ MUTANTS = (
                 "			xe_ssw_reset_old(s, c, p->seg.ack, now);",
                 "			s->count.old_resets++;",
             ),
-            Change(RECOVER, "			reset_old_client(s, c);", "			(void)reset_old_client;"),
+            Change(
+                RECOVER,
+                "			reset_old_client(s, c);",
+                "			(void)reset_old_client;",
+            ),
         ),
     ),
     Mutant(
