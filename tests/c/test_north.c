@@ -59,6 +59,7 @@ static void begin(void)
 	open_conn(1, XE_LOG_SERVER_SIDE);
 	root = &nsw.conn[0];
 	member = &nsw.conn[1];
+	root = &nsw.conn[0]; /* the kernel may have attached again */
 	xe_nsw_open(&nsw, 0, 0, root, 0);
 	xe_nsw_open(&nsw, 1, 1, root, 1);
 	xe_assert(xe_nsw_connected(&nsw, member, 0) == 0);
@@ -106,6 +107,7 @@ static void fail_over(uint64_t drop, uint32_t crc)
 	}
 	root = &nsw.conn[0];
 	member = &nsw.conn[1];
+	root = &nsw.conn[0]; /* the kernel may have attached again */
 	xe_nsw_open(&nsw, 0, 0, root, 0);
 }
 
@@ -215,6 +217,7 @@ static void begin_another(void)
 {
 	slot(0)->incarnation++;
 	atomic_store(&slot(0)->removed, 0);
+	root = &nsw.conn[0]; /* the kernel may have attached again */
 	xe_nsw_open(&nsw, 0, 0, root, 0);
 }
 

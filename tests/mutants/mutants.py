@@ -228,7 +228,7 @@ MUTANTS = (
         "end-of-output-is-a-close",  # payload is freed while the service still reads it
         (
             Change(
-                "net/ssw.c",
+                "net/ssw_end.c",
                 "	return xe_ssw_close_asked(s, c, XE_LOG_ABORTED, &at);",
                 "	return xe_ssw_close_asked(s, c, XE_LOG_CLOSED, &at);",
             ),
