@@ -8,7 +8,7 @@
 #include "machine_internal.h"
 #include "net/profiles.h"
 
-/* What the proxy and FTP profiles will do besides: nothing yet. */
+/* What the proxy profile will do besides: nothing yet. */
 static int in_sessions(struct wr *w)
 {
 	wr_sessions(w);
@@ -20,7 +20,7 @@ static int make(struct wr **out, enum wr_profile profile)
 	static int (*const install[WR_PROFILE_OWN])(struct wr *) = {
 		[WR_PROFILE_PLAIN] = wr_plain,
 		[WR_PROFILE_HTTP] = xe_profile_http,
-		[WR_PROFILE_FTP] = in_sessions,
+		[WR_PROFILE_FTP] = xe_profile_ftp,
 		[WR_PROFILE_PROXY] = in_sessions,
 	};
 	int rc = wr_create(out, 1); /* its ports are the pairs' */

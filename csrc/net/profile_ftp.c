@@ -384,15 +384,6 @@ static void judge_rename(struct ftp_control *f, struct wr_conn *c, const struct 
 	hold(f, c, *h, HOLD_READY);
 }
 
-/* Whatever it did, it may have reset what is held. */
-static void judge_login(struct ftp_control *f, struct wr_conn *c)
-{
-	drop_held(f, HOLD_TYPE);
-	f->type = XE_FTP_ODD;
-	if (f->addressed || f->prepared || f->renaming)
-		keep_all(f, c);
-}
-
 static void judge_other(struct ftp_control *f, struct wr_conn *c, const struct held *h,
 			const struct command *cmd, uint16_t code)
 {
@@ -461,7 +452,7 @@ static void judge(struct ftp_control *f, struct wr_conn *c, const struct command
 		judge_rename(f, c, h, cmd->verb, code);
 		break;
 	case XE_FTP_LOGIN:
-		judge_login(f, c);
+		f->type = XE_FTP_ODD; /* it may have been reset */
 		break;
 	case XE_FTP_ABOR:
 		judge_refused(f, c, h);

@@ -6,7 +6,6 @@
 
 int xe_profile_http(struct wr *w);
 int xe_profile_ftp(struct wr *w);
-int xe_profile_ftp(struct wr *w);
 int xe_profile_proxy(struct wr *w);
 
 #endif

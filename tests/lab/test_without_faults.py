@@ -27,3 +27,9 @@ def test_kv_does_everything_once_whatever_dies(kind: str, link: str) -> None:
             outcome = run_alone(Course("kv", link, 4), point, root)
             assert outcome.failures == (), str(point)
             assert outcome.verdict is not None and outcome.verdict.faults == 1
+
+
+def test_a_lost_fin_is_waited_for() -> None:
+    """The last one to an end server is lost here, when the client has ended already."""
+    with workspace() as root, Trial(Course("proxy-keepalive", "lossy", 10), root) as run:
+        assert run.finish().failures == ()

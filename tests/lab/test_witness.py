@@ -10,6 +10,7 @@ from scapy.layers.inet import IP, TCP
 from scapy.packet import Raw
 
 from xenemu.lab.end_witness import BothWays
+from xenemu.lab.upgraded import whole_answers
 from xenemu.lab.witness import RECEIVED, RECORD, SENT, Stream, forward, parse
 
 CLIENT, SERVICE = "10.0.1.2", "10.0.0.1"
@@ -312,3 +313,27 @@ def test_ports_that_the_service_uses_again() -> None:
         del again[TCP].chksum, again.chksum
         talk.packets.append((direction, bytes(again)))
     assert talk.verdict() == ([], [])
+
+
+GET, HEAD = b"GET / HTTP/1.1\r\n\r\n", b"HEAD / HTTP/1.1\r\n\r\n"
+HEADER = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("requests", "answers", "whole"),
+    [
+        (GET, b"", True),
+        (GET, HEADER + b"12345", True),
+        (GET + HEAD + GET, HEADER + b"12345" + HEADER + HEADER + b"12345", True),
+        (GET + GET, HEADER + b"12345", True),
+        (GET + HEAD, HEADER + b"12345" + HEADER, True),
+        (GET, HEADER[:-1], False),
+        (GET, HEADER, False),
+        (GET, HEADER + b"1234", False),
+        (GET, HEADER + b"123456", False),
+        (GET, b"HTTP/1.1 200 OK\r\n\r\n", False),
+        (HEAD, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n", False),
+    ],
+)
+def test_whether_answers_are_whole(requests: bytes, answers: bytes, whole: bool) -> None:
+    assert whole_answers(requests, answers) is whole

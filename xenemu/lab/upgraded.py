@@ -1,12 +1,16 @@
 """How a run that began an upgrade is judged: how that ended, and who answered what."""
 
+import re
 from collections.abc import Iterable, Sequence
 
-from xenemu.boot import Event, Outcome, System, Upgrade
+from xenemu.boot import Event, Outcome, Profile, System, Upgrade
 from xenemu.lab.versions import BAD, GOOD, HERE
 from xenemu.lab.witness import Connection
 
 UNDONE, TRIED, ACCEPTED = "rolled-back", "quiet", "replayed"
+LENGTH = re.compile(rb"\r\nContent-Length: (\d+)", re.IGNORECASE)
+METHOD = re.compile(rb"([A-Z]+) /\S* HTTP/1\.1\r\n")
+LINK_NS = 2_000_000  # of the scenarios' links: what was sent before comes until then
 REPLAY, DIVERGED = "replay-started", "connection-diverged"
 # What clients may complain about when the service answers otherwise than they expect: they leave.
 THEIRS = ("the client sent a reset", "bytes up to", "no handshake")
@@ -43,15 +47,18 @@ class Upgraded:
         return [f"{text}; not protected again"] if alone and not result.backup else []
 
     def mixtures(self, connections: Iterable[Connection]) -> list[str]:
-        """Connections that got the beginning of an answer of the one version, and its end, or the
-        next answer, of the other."""
+        """Connections that got the beginning of an answer of the one version, and its end of the
+        other. Where answers are not told apart, a connection's are one; under the HTTP profile what
+        is answered is forgotten, and the next answer may be another one."""
         accepted = self._accepted_at()
         if accepted is None or not self.answers_otherwise:
             return []
+        apart = self._system.config.services[0].profile == Profile.HTTP
         return [
             f"{c.name}: answered by two versions"
             for c in connections
             if c.first_byte is not None and c.first_byte < accepted < c.last_byte
+            if not apart or not whole_answers(bytes(c.sent.data), c.received_by(accepted + LINK_NS))
         ]
 
     def still_broken(self, broken: Sequence[str]) -> list[str]:
@@ -62,6 +69,20 @@ class Upgraded:
         """When a trial was decided in favour of the new version."""
         times = [event.time for event in self._system.log.since() if event.name == ACCEPTED]
         return times[-1] if times else None
+
+
+def whole_answers(requests: bytes, data: bytes) -> bool:
+    """Nothing but whole HTTP answers to requests, of which each says how long it is."""
+    for method in METHOD.findall(requests):
+        if not data:
+            break
+        head, end, rest = data.partition(b"\r\n\r\n")
+        length = LENGTH.search(head)
+        size = int(length[1]) if length and method != b"HEAD" else 0
+        if not (end and length) or len(rest) < size:
+            return False
+        data = rest[size:]
+    return not data
 
 
 def loud(events: Iterable[Event], names: Sequence[str]) -> list[str]:

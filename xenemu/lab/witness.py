@@ -147,6 +147,7 @@ class Connection:
     size: int = 0  # bytes that came
     first_byte: int | None = None  # when
     last_byte: int = 0
+    sizes: list[tuple[int, int]] = field(default_factory=list)  # when, how much had come by then
     wrong: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     own: ClassVar[str] = "client"  # whose interface it is
@@ -177,12 +178,18 @@ class Connection:
         if segment.timestamp is not None:
             self._stamped(segment.timestamp)
 
+    def received_by(self, time: int) -> bytes:
+        """What had come by then."""
+        size = max((size for at, size in self.sizes if at <= time), default=0)
+        return b"" if self.received is None else bytes(self.received.data[:size])
+
     def heard(self, time: int) -> None:
         """A segment has come; notes when bytes came for the first, and for the last time."""
         size = 0 if self.received is None else len(self.received.data)
         if size > self.size:
             self.first_byte = time if self.first_byte is None else self.first_byte
             self.last_byte = time
+            self.sizes.append((time, size))
         self.size = size
 
     @property
