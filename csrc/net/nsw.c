@@ -110,7 +110,7 @@ static void bind_slot(struct xe_nsw *n, struct wr_conn *c, struct xe_log_slot *s
 {
 	uint32_t removed = XE_LOG_LOAD(slot->removed);
 
-	xe_nsw_clear_chain(n, slot);
+	xe_nsw_clear_half(n, slot);
 	COMMIT(n, xe_log_chain(slot)->records, 0);
 	PUT(n, xe_log_chain(slot)->compacted, removed);
 	PUT(n, slot->root, c->root);

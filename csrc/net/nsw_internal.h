@@ -59,7 +59,8 @@ static inline bool xe_slot_bound(const struct xe_log_slot *slot)
 uint32_t xe_nsw_take_block(struct xe_nsw *n);
 void xe_nsw_give_block(struct xe_nsw *n, uint32_t block);
 void xe_nsw_give_chain(struct xe_nsw *n, uint32_t first);
-void xe_nsw_clear_chain(struct xe_nsw *n, struct xe_log_slot *slot);
+/* Gives the blocks back of a half that speaks of no connection any more. */
+void xe_nsw_clear_half(struct xe_nsw *n, struct xe_log_slot *slot);
 /* The number of records, at most what the arena holds: the memory is not trusted. */
 uint64_t xe_nsw_records(const struct xe_nsw *n, struct xe_log_slot *slot);
 /* Moves on to the next record of these kinds (bits); whether there is one. */

@@ -29,8 +29,21 @@ void xe_nsw_give_chain(struct xe_nsw *n, uint32_t first)
 	}
 }
 
-void xe_nsw_clear_chain(struct xe_nsw *n, struct xe_log_slot *slot)
+/* How many blocks the ring of removals holds: those that the chains do not show. */
+static uint32_t ring_holds(struct xe_log_slot *slot)
 {
+	uint32_t held = XE_LOG_LOAD(slot->removals) - xe_log_chain(slot)->compacted;
+
+	return held <= XE_LOG_REMOVALS ? held : 0;
+}
+
+void xe_nsw_clear_half(struct xe_nsw *n, struct xe_log_slot *slot)
+{
+	uint32_t compacted = xe_log_chain(slot)->compacted, held = ring_holds(slot);
+
+	for (uint32_t i = 0; i < held; i++)
+		xe_nsw_give_block(n, slot->removal[(compacted + i) % XE_LOG_REMOVALS]);
+	COMMIT(n, slot->removals, compacted);
 	xe_nsw_give_chain(n, xe_log_chain(slot)->first);
 	PUT(n, xe_log_chain(slot)->first, XE_LOG_NONE);
 }
@@ -40,8 +53,9 @@ static void sweep(struct xe_nsw *n)
 	for (uint32_t i = 0; i < n->log.slots; i++) {
 		struct xe_log_slot *slot = xe_log_slot(&n->log, i);
 
-		if (xe_log_chain(slot)->first != XE_LOG_NONE && !xe_slot_bound(slot))
-			xe_nsw_clear_chain(n, slot);
+		if (!xe_slot_bound(slot) &&
+		    (xe_log_chain(slot)->first != XE_LOG_NONE || ring_holds(slot) > 0))
+			xe_nsw_clear_half(n, slot);
 	}
 }
 
@@ -155,11 +169,13 @@ static void keep_chain(struct xe_nsw *n, struct xe_log_slot *slot, uint8_t *used
 
 static void keep_ring(struct xe_nsw *n, struct xe_log_slot *slot, uint8_t *used)
 {
-	uint32_t compacted = xe_log_chain(slot)->compacted;
-	uint32_t held = XE_LOG_LOAD(slot->removals) - compacted;
+	uint32_t compacted = xe_log_chain(slot)->compacted, held = ring_holds(slot);
 
-	if (!xe_slot_bound(slot) || held > XE_LOG_REMOVALS)
+	if (!xe_slot_bound(slot)) {
+		if (held > 0) /* free, and not to be given again */
+			COMMIT(n, slot->removals, compacted);
 		return;
+	}
 	for (uint32_t i = 0; i < held; i++) {
 		uint32_t block = slot->removal[(compacted + i) % XE_LOG_REMOVALS];
 

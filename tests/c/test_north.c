@@ -210,6 +210,54 @@ static void test_full_ring(void)
 	xe_assert(as_remove_request(root, 100, 105) == -ENOSPC);
 }
 
+/* The session in slot 0 is over, with what was in its ring, and another one begins there. */
+static void begin_another(void)
+{
+	slot(0)->incarnation++;
+	atomic_store(&slot(0)->removed, 0);
+	xe_nsw_open(&nsw, 0, 0, root, 0);
+}
+
+/* Sessions that are over hold no blocks, also those that nobody has looked at since a fault. */
+static void test_rings_of_the_past(void)
+{
+	uint32_t held = log_view.record_blocks - nsw.free_count;
+
+	for (uint32_t i = 0; i < 2 * log_view.record_blocks; i++) {
+		read_bytes(root, 10);
+		xe_assert(as_remove_request(root, 0, 10) == 0);
+		xe_nsw_handled(&nsw, root);
+		xe_assert(slot(0)->removals == 1);
+		begin_another();
+		xe_assert(log_view.record_blocks - nsw.free_count == held);
+	}
+	read_bytes(root, 10);
+	xe_assert(as_remove_request(root, 0, 10) == 0);
+	xe_nsw_handled(&nsw, root);
+	atomic_store(&slot(0)->state, XE_LOG_FREE);
+	xe_assert(xe_nsw_attach(&nsw, extent, 1) == 0);
+	held = log_view.record_blocks - nsw.free_count;
+	xe_assert(held == 1); /* of the member: it is alive */
+	atomic_store(&slot(0)->state, XE_LOG_ESTABLISHED);
+	begin_another();
+	xe_assert(log_view.record_blocks - nsw.free_count == held + 1); /* none is given twice */
+}
+
+/* What is over gives its ring back when there is nothing else. */
+static void test_out_of_blocks(void)
+{
+	read_bytes(root, 10);
+	xe_assert(as_remove_request(root, 0, 10) == 0);
+	xe_nsw_handled(&nsw, root);
+	while (nsw.free_count > 0)
+		xe_nsw_take_block(&nsw);
+	xe_assert(xe_nsw_take_block(&nsw) == XE_LOG_NONE);
+	atomic_store(&slot(0)->state, XE_LOG_FREE);
+	xe_assert(xe_nsw_take_block(&nsw) != XE_LOG_NONE); /* its chain's, */
+	xe_assert(xe_nsw_take_block(&nsw) != XE_LOG_NONE); /* its ring's */
+	xe_assert(xe_nsw_take_block(&nsw) == XE_LOG_NONE);
+}
+
 /* Marks that wait for their ack, or that a removal needs, stay. */
 static void test_marks(void)
 {
@@ -408,6 +456,8 @@ static void (*const tests[])(void) = {
 	test_wrong_ranges,
 	test_whole,
 	test_full_ring,
+	test_rings_of_the_past,
+	test_out_of_blocks,
 	test_marks,
 	test_removed,
 	test_elided,
