@@ -352,6 +352,24 @@ int xe_nsw_connected(struct xe_nsw *n, struct wr_conn *c, int result)
 
 /* ---- ports ---- */
 
+/* Another listener has had the port since: this one was closed before. */
+static bool listened_later(const struct xe_nsw *n, const struct xe_log_record *listen)
+{
+	for (uint32_t i = 0; i < n->log.slots; i++) {
+		struct xe_log_slot *slot = xe_log_slot(&n->log, i);
+		struct xe_record_cursor at = {.block = XE_LOG_NONE};
+		struct xe_log_record r;
+
+		if (!xe_slot_bound(slot) || slot->root != i)
+			continue;
+		while (xe_nsw_next_record(n, slot, &at, 1u << XE_RECORD_LISTEN, &r)) {
+			if (r.size == listen->size && r.sequence > listen->sequence)
+				return true;
+		}
+	}
+	return false;
+}
+
 uint16_t xe_nsw_logged_port(struct xe_nsw *n, struct wr_conn *root)
 {
 	struct xe_log_slot *slot = xe_slot_of(n, root);
@@ -362,7 +380,8 @@ uint16_t xe_nsw_logged_port(struct xe_nsw *n, struct wr_conn *root)
 					  r.out_written + 1);
 
 		if (r.size == 0 || r.size > UINT16_MAX ||
-		    (gone && XE_LOG_LOAD(*xe_log_port(&n->log, (uint16_t)r.size)) == 0))
+		    (gone && (XE_LOG_LOAD(*xe_log_port(&n->log, (uint16_t)r.size)) == 0 ||
+			      listened_later(n, &r))))
 			continue;
 		return (uint16_t)r.size;
 	}

@@ -258,6 +258,36 @@ static void test_out_of_blocks(void)
 	xe_assert(xe_nsw_take_block(&nsw) == XE_LOG_NONE);
 }
 
+static void listens(struct wr_conn *c, uint16_t port)
+{
+	xe_nsw_name_port(&nsw, port, WR_PROFILE_FTP);
+	xe_nsw_listens(&nsw, c, port);
+}
+
+/* A port whose reply is removed is not opened again once the session has closed it, also if another
+ * one has it now. */
+static void test_port_of_another(void)
+{
+	struct wr_conn *other = &nsw.conn[2];
+
+	open_conn(2, XE_LOG_CLIENT_SIDE);
+	xe_nsw_open(&nsw, 2, 2, other, 0);
+	listens(root, 2000); /* closed */
+	listens(root, 2001); /* open still */
+	write_bytes(root, 10);
+	as_mark(root);
+	listens(root, 2002);
+	write_bytes(root, 10);
+	xe_assert(as_remove_response(root, 0, 10) == 0);
+	xe_nsw_handled(&nsw, root);
+	listens(other, 2000);
+	apply();
+	fail_over(20, xe_crc32c(0, bytes + 10, 10));
+	xe_assert(xe_nsw_logged_port(&nsw, root) == 2001);
+	xe_assert(xe_nsw_logged_port(&nsw, root) == 2002);
+	xe_assert(xe_nsw_logged_port(&nsw, root) == 0);
+}
+
 /* Marks that wait for their ack, or that a removal needs, stay. */
 static void test_marks(void)
 {
@@ -458,6 +488,7 @@ static void (*const tests[])(void) = {
 	test_full_ring,
 	test_rings_of_the_past,
 	test_out_of_blocks,
+	test_port_of_another,
 	test_marks,
 	test_removed,
 	test_elided,
