@@ -1,8 +1,9 @@
 """Many FTP downloads at the same time, and a fault when the last of them has 1 MB (fig. 22).
 
-Virtual time: all clients share links of 100 Mbit/s and 1 ms, one for each of 16 hosts; the run with
-the fault against one without. Each client has had one small file before. How many data commands
-the new service was fed again is what the service itself says; it must not be more than were pending.
+Virtual time: all clients share a link of 100 Mbit/s and 1 ms (two of them beyond 250 clients); the
+run with the fault against one without. Each client has had one small file before. How many data
+commands the new service was fed again is what the service itself says; it must not be more than
+were pending.
 
 Real time: hosts without links; from the crash until the new service's TCP has sent something on
 the last of the data connections, and until the end of the recovery.

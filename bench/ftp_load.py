@@ -27,6 +27,7 @@ LARGE, SMALL = "large", "small"
 SMALL_SIZE = 10_000
 PORT = 21
 PER_HOST = 250
+LOG = 64 * MIB  # 2048 connections
 AT_ONCE = 32  # logging in: fewer than the service's backlog
 CHUNK = 256 * 1024
 PAUSE = 0.001  # seconds, for each client: all read at the same time, a dozen segments each
@@ -41,6 +42,7 @@ LOGIN = (
     ("TYPE I", 200),
 )
 Program = Callable[[list[str]], Coroutine[Any, Any, int]]
+SETTLED_NS = 50_000_000
 SURELY_NEW = MIB  # more than what the dead primary had sent and the client had not read
 
 
@@ -56,6 +58,7 @@ class Fetch:
     got: int = 0
     asked: bool = False
     done: bool = False  # the last reply is there
+    over_at: int = -1  # ns; a moment later the service has the ends of all that, too
     pending: bool = False  # at the fault
     new_from: int = 0  # bytes after which all are surely new ones
     data_port: int = 0
@@ -150,6 +153,7 @@ class Load:
                 await asyncio.sleep(self._pause and self._pause - loop.time() % self._pause)
         await ftp.reply(226)
         fetch.done = True
+        fetch.over_at = self.system.now + SETTLED_NS
         self.finished += 1
 
     def _count(self, fetch: Fetch, got: int) -> None:
@@ -179,8 +183,9 @@ class Load:
             raise RuntimeError("a download is not whole")
 
     def pending(self) -> list[Fetch]:
-        """Downloads whose last reply is not there."""
-        return [fetch for fetch in self.fetches if fetch.asked and not fetch.done]
+        """Downloads whose last reply is not there, or only just."""
+        now = self.system.now
+        return [f for f in self.fetches if f.asked and not (f.done and f.over_at <= now)]
 
     def crash(self, kind: str) -> Fault:
         """A fault now; runs until all that are pending go on."""
@@ -225,10 +230,10 @@ def config(root: Path, clients: int, real: bool, seed: int) -> BootConfig:
     )
     socks = power_of_two(8 * clients)
     if not real:
-        return small_config(root=root, seed=seed, specs=(spec,), max_socks=socks)
+        return small_config(root=root, seed=seed, specs=(spec,), max_socks=socks, log=LOG)
     forwards = (Forward(0, PORT),)  # the real clock waits for a forwarded port
     return BootConfig(
-        root=root, seed=seed, specs=(spec,), max_socks=socks, forwards=forwards, log=64 * MIB
+        root=root, seed=seed, specs=(spec,), max_socks=socks, forwards=forwards, log=LOG
     )
 
 
