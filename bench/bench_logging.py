@@ -85,14 +85,7 @@ class Logger:
 
 def main() -> None:
     args = common.arguments(__doc__).parse_args()
-    sources = [
-        "base/crc32c.c",
-        "host/memory.c",
-        "net/log.c",
-        "net/ss*.c",
-        "net/stream.c",
-        "net/wire.c",
-    ]
+    sources = ["base/crc32c.c", "net/*.c", "host/memory.c"]
     ffi, lib = common.build_c("logging", sources)
     copies, sockets, other = [], [], []
     for where, walk in WALKS.items():

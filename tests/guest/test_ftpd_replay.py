@@ -51,7 +51,7 @@ class Recorded(FakeCore):
         written = {each: len(data) for each, data in self.sent.items()}
         self.events.append(Event(kind, sock, result, written))
 
-    def listen(self, node: int, port: int, backlog: int) -> int:
+    def listen(self, node: int, port: int, backlog: int, session: int = 0) -> int:
         sock = super().listen(node, port, backlog)
         if node == SERVER:
             self.ports.append(self._get(node, sock).local[1])
@@ -116,7 +116,7 @@ class Replayed(FakeCore):
         self._add(SOCKETS, SERVER)
         return self.left.pop(0) if self.left else event
 
-    def listen(self, node: int, port: int, backlog: int) -> int:
+    def listen(self, node: int, port: int, backlog: int, session: int = 0) -> int:
         assert not port or port == self.ports[0]
         return super().listen(node, self.ports.pop(0), backlog)
 
