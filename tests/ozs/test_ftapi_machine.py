@@ -11,7 +11,7 @@ from kv import profile
 
 from ozs import Profile, ftapi
 from ozs.ftapi import Call, CallKind, Packet, PacketKind, Side, Verdict, Wrapper, load_profile
-from xenemu.boot import Link, ServiceSpec, System, add_client, parse_service, small_config
+from xenemu.boot import Link, ServiceSpec, System, add_client, parse_service, profiles, small_config
 from xenemu.lab.clients import Report
 from xenemu.lab.scenarios import scenario_of
 
@@ -34,7 +34,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
         chosen = scenario_of(scenario)
         for name, data in chosen.files(1).items():
             (tmp_path / name).write_bytes(data)
-        monkeypatch.setattr(ftapi, "load_profile", lambda own, port: wrapper)
+        monkeypatch.setattr(profiles, "load_profile", lambda own, port: wrapper)
         spec = ServiceSpec(chosen.program, chosen.arguments, profile="this:one")
         system, report = System(small_config(root=tmp_path, seed=1, specs=(spec,))), Report()
         with system:
