@@ -85,11 +85,7 @@ class Logger:
 
 def main() -> None:
     args = common.arguments(__doc__).parse_args()
-    sources = [
-        "base/crc32c.c",
-        "host/memory.c",
-        "net/*.c",
-    ]
+    sources = ["base/crc32c.c", "net/*.c", "host/memory.c"]
     ffi, lib = common.build_c("logging", sources)
     copies, sockets, other = [], [], []
     for where, walk in WALKS.items():

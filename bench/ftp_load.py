@@ -1,7 +1,7 @@
 """FTP clients of emulated hosts that download at the same time, and a fault in the middle.
 
 Each client: six commands (USER, PASS, SYST, PWD, CWD, TYPE), some small files that are complete
-before the fault, then PASV and RETR of the file. Every byte is checked.
+before the fault, then, when all have come so far, PASV and RETR of the file. Every byte is checked.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LARGE, SMALL = "large", "small"
 SMALL_SIZE = 10_000
 PORT = 21
 PER_HOST = 250
-LOG = 64 * MIB  # 2048 connections
+LOG = 256 * MIB  # a session that starts needs up to seven blocks of records of 1 KiB
 AT_ONCE = 32  # logging in: fewer than the service's backlog
 CHUNK = 256 * 1024
 PAUSE = 0.001  # seconds, for each client: all read at the same time, a dozen segments each
@@ -42,6 +42,8 @@ LOGIN = (
     ("TYPE I", 200),
 )
 Program = Callable[[list[str]], Coroutine[Any, Any, int]]
+LOOK_BYTES = 16 * MIB
+TOGETHER = 0.005  # seconds
 SETTLED_NS = 50_000_000
 SURELY_NEW = MIB  # more than what the dead primary had sent and the client had not read
 
@@ -74,6 +76,41 @@ class Fault:
     recovered: float
 
 
+class Resumed:
+    """When the TCP of a domain sent its first payload from each of these ports: from the capture,
+    which is looked at now and then only, since that takes time."""
+
+    def __init__(self, domid: int, origin: int, ports: set[int]) -> None:
+        self.times: dict[int, int] = {}
+        self._domid, self._origin, self._ports = domid, origin, ports
+        self._records: list[bytes] = []
+        self._size = 0
+
+    def follow(self, records: bytes, surely: bool) -> bool:
+        """Whether all have; `surely`: they must have by now."""
+        if records:
+            self._records.append(records)
+            self._size += len(records)
+        if surely or self._size > LOOK_BYTES:
+            self._look(b"".join(self._records))
+            self._records.clear()
+            self._size = 0
+        return surely or len(self.times) == len(self._ports)
+
+    def _look(self, records: bytes) -> None:
+        at = 0
+        while at < len(records):
+            time, node, sent, length = RECORD.unpack_from(records, at)
+            at += RECORD.size
+            if node == self._domid and sent and time >= self._origin:
+                tcp = at + (records[at] & 15) * 4
+                payload = tcp + (records[tcp + 12] >> 4) * 4
+                port = int.from_bytes(records[tcp : tcp + 2], "big")
+                if payload < at + length and port in self._ports:
+                    self.times.setdefault(port, time)
+            at += length
+
+
 class Load:
     """A protected FTP service and its clients, one host for every few."""
 
@@ -86,9 +123,10 @@ class Load:
         self._small = (root / SMALL).read_bytes()
         self._before = before
         self._pause = 0.0 if real else PAUSE * clients
+        self._waiting = 0  # for all others, to begin the large file together
         self._early = clients  # have less than `enough`
         self._old = 0  # have nothing new since the fault
-        self.enough = min(MIB, size // 2)
+        self.enough = min(MIB, size // 10)
         self.report = Report()
         self.system = System(config(root, clients, real, seed))
         try:
@@ -124,6 +162,9 @@ class Load:
                 ftp = await self._login()
             for _ in range(self._before):
                 await ftp.check(SMALL, self._small)
+            self._waiting += 1
+            while self._waiting < len(self.fetches):
+                await asyncio.sleep(TOGETHER)
             await self._large(ftp, fetch)
             await ftp.quit()
         except (OSError, asyncio.IncompleteReadError) as error:
@@ -199,19 +240,20 @@ class Load:
         self._old = sum(fetch.got < fetch.new_from for fetch in pending)
         core.capture(True)
         origin = core.clock
+        ports = {fetch.data_port for fetch in pending}
+        resumed = Resumed(system.backup().domid, origin, ports)
         system.crash(kind)
-        records: list[bytes] = []
-
-        def resumed() -> bool:
-            records.append(core.captured())
-            return not self._old and happened(system, since, "recovery-done")
-
-        self.until(resumed, "downloads go on")
+        self.until(
+            lambda: (
+                resumed.follow(core.captured(), not self._old)
+                and happened(system, since, "recovery-done")
+            ),
+            "downloads go on",
+        )
         if core.capture_dropped:
             raise RuntimeError("the packet capture is too small")
         core.capture(False)
-        events = system.log.since(since)
-        times = resumptions(b"".join(records), system.primary().domid, origin)
+        events, times = system.log.since(since), resumed.times
         if not times:  # a few may be as good as done
             raise RuntimeError("no download went on")
         last = max(times.get(fetch.data_port, origin) for fetch in pending) - origin
@@ -246,19 +288,3 @@ def retrs(events: Sequence[Event]) -> int:
     """Downloads of the large file, or of a small one, that services have begun."""
     lines = [str(event.details["line"]) for event in events if event.name == "console"]
     return sum(": RETR " in line for line in lines)
-
-
-def resumptions(records: bytes, domid: int, origin: int) -> dict[int, int]:
-    """When a domain's TCP sent its first payload from each port."""
-    times: dict[int, int] = {}
-    at = 0
-    while at < len(records):
-        time, node, sent, length = RECORD.unpack_from(records, at)
-        at += RECORD.size
-        if node == domid and sent and time >= origin:
-            tcp = at + (records[at] & 15) * 4
-            payload = tcp + (records[tcp + 12] >> 4) * 4
-            if payload < at + length:
-                times.setdefault(int.from_bytes(records[tcp : tcp + 2], "big"), time)
-        at += length
-    return times

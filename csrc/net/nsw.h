@@ -183,6 +183,9 @@ bool xe_nsw_connect_is_due(struct xe_nsw *n, struct wr_conn *c, int result);
 /* The port that the session listened to at this place; 0: none is logged. Or it is new. */
 uint16_t xe_nsw_logged_port(struct xe_nsw *n, struct wr_conn *root);
 void xe_nsw_listens(struct xe_nsw *n, struct wr_conn *root, uint16_t port);
+/* One bit for each port that is named, or that a connection in the log has: a replay may need it. */
+enum { XE_NSW_PORTS = 65536 / 8 };
+void xe_nsw_held_ports(const struct xe_nsw *n, uint8_t held[XE_NSW_PORTS]);
 /* Before a port is used: its wrapper, 0: none any more. */
 void xe_nsw_name_port(struct xe_nsw *n, uint16_t port, uint8_t profile);
 

@@ -408,6 +408,23 @@ void xe_nsw_listens(struct xe_nsw *n, struct wr_conn *root, uint16_t port)
 	xe_nsw_cursor_to_end(n, root, &root->listens);
 }
 
+void xe_nsw_held_ports(const struct xe_nsw *n, uint8_t held[XE_NSW_PORTS])
+{
+	memset(held, 0, XE_NSW_PORTS);
+	if (!n->attached)
+		return;
+	for (uint32_t port = 0; port < 65536; port++) {
+		if (XE_LOG_LOAD(*xe_log_port(&n->log, (uint16_t)port)))
+			held[port / 8] |= (uint8_t)(1 << port % 8);
+	}
+	for (uint32_t i = 0; i < n->log.slots; i++) {
+		const struct xe_log_slot *slot = xe_log_slot(&n->log, i);
+
+		if (XE_LOG_LOAD(slot->state) != XE_LOG_FREE)
+			held[slot->local_port / 8] |= (uint8_t)(1 << slot->local_port % 8);
+	}
+}
+
 void xe_nsw_name_port(struct xe_nsw *n, uint16_t port, uint8_t profile)
 {
 	if (n->attached && XE_LOG_LOAD(*xe_log_port(&n->log, port)) != profile)

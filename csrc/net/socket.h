@@ -36,7 +36,7 @@ struct xe_sockets {
 	struct xe_protected_port protected[XE_MAX_PROTECTED_PORTS];
 	int listener[XE_MAX_LISTENERS]; /* made by xe_sock_listen */
 	uint32_t listeners;
-	uint16_t passive_low, passive_high, passive_next; /* 0: TCP chooses */
+	uint16_t passive_low, passive_high, passive_next; /* low 0: ephemeral ones */
 	bool replaying; /* some connection may be */
 	xe_ns looked_at;
 };

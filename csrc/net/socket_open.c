@@ -67,15 +67,25 @@ static int listen_on(struct xe_sockets *s, uint16_t port, int backlog, struct wr
 	return sock;
 }
 
-static int listen_in_range(struct xe_sockets *s, int backlog, struct wr_conn *root)
+/* Any port, if there is one that nobody holds: two sessions that had the same port one after the other
+ * would both need it in a replay. */
+static int listen_anywhere(struct xe_sockets *s, int backlog, struct wr_conn *root)
 {
-	uint32_t span = (uint32_t)s->passive_high - s->passive_low + 1;
+	uint16_t low = s->passive_low ? s->passive_low : XE_TCP_PORT_FIRST;
+	uint16_t high = s->passive_low ? s->passive_high : XE_TCP_PORT_LAST;
+	uint32_t span = (uint32_t)high - low + 1;
+	uint8_t held[XE_NSW_PORTS];
 
-	for (uint32_t i = 0; i < span; i++) {
+	if (s->passive_next < low || s->passive_next > high)
+		s->passive_next = (uint16_t)(low + s->nsw.sequence % span);
+	xe_nsw_held_ports(&s->nsw, held);
+	for (uint32_t i = 0; i < 2 * span; i++) {
 		uint16_t port = s->passive_next;
 		int sock;
 
-		s->passive_next = port < s->passive_high ? (uint16_t)(port + 1) : s->passive_low;
+		s->passive_next = port < high ? (uint16_t)(port + 1) : low;
+		if (i < span && held[port / 8] >> port % 8 & 1)
+			continue;
 		sock = listen_on(s, port, backlog, root);
 		if (sock != -EADDRINUSE)
 			return sock;
@@ -89,8 +99,8 @@ int xe_sock_listen(struct xe_sockets *s, uint16_t port, int backlog, uint64_t se
 	uint16_t logged = root ? xe_nsw_logged_port(&s->nsw, root) : 0;
 	int sock;
 
-	if (root && !logged && !port && s->passive_low)
-		sock = listen_in_range(s, backlog, root);
+	if (root && !logged && !port)
+		sock = listen_anywhere(s, backlog, root);
 	else
 		sock = listen_on(s, logged ? logged : port, backlog, root);
 	if (sock >= 0 && root && !logged)

@@ -19,6 +19,8 @@
 
 struct xe_tcp;
 
+enum { XE_TCP_PORT_FIRST = 32768, XE_TCP_PORT_LAST = 60999 }; /* ephemeral ones */
+
 struct xe_tcp_config {
 	uint32_t max_socks;   /* power of two; default 1024 when 0 */
 	uint32_t snd_buf;     /* bytes, power of two; default 256 KiB when 0 */

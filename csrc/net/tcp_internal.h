@@ -26,8 +26,6 @@ enum {
 	XE_TCP_RETRIES = 15,
 	XE_TCP_SYN_RETRIES = 6,
 	XE_TCP_CHALLENGES = 10, /* per socket and XE_TCP_CHALLENGE_TIME */
-	XE_TCP_PORT_FIRST = 32768,
-	XE_TCP_PORT_LAST = 60999,
 	XE_NIL = -1, /* no socket: end of a list */
 	XE_OFF = -2, /* link of a socket that is not on the list */
 };

